@@ -1,0 +1,12 @@
+//! The command line: options, help and logging. Nothing here knows how a server works.
+
+mod arguments;
+mod help;
+mod logging;
+mod options;
+mod values;
+
+pub(crate) use arguments::{Invocation, parse};
+pub(crate) use help::greeting;
+pub(crate) use logging::start as start_logging;
+pub(crate) use options::Settings;

@@ -1,0 +1,284 @@
+//! All options, in one table: from it come parsing, help and the environment's names, and the README is checked by it.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+use synchat::{Address, HANDLERS, Limits, NamedHandler, ServerOptions, Terminator, TooLong};
+
+use super::values::{choice, count, size, terminator};
+
+/// What the command line asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    pub(crate) handler: &'static NamedHandler,
+    pub(crate) terminator: Terminator,
+    pub(crate) limits: Limits,
+    pub(crate) backlog: u32,
+    pub(crate) stack_size: usize,
+    pub(crate) logging: Logging,
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone)]
+pub(crate) struct Logging {
+    pub(crate) level: LevelFilter,
+    /// `None`: standard error.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) time: LogTime,
+}
+
+/// How a log line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogTime {
+    Epoch,
+    Rfc3339,
+    None,
+}
+
+/// One option: `--long VALUE`, or a switch.
+pub(crate) struct Opt {
+    pub(crate) long: &'static str,
+    pub(crate) short: Option<char>,
+    /// What its value is called in the help; `None` for a switch.
+    pub(crate) value: Option<&'static str>,
+    /// As text that the option would take; for a switch, what it is without.
+    pub(crate) default: &'static str,
+    /// One line.
+    pub(crate) about: &'static str,
+    /// What more there is to say, for the long help.
+    pub(crate) details: &'static str,
+    /// Takes the value into the settings; a switch gets the number of times that it was given. An error is the form
+    /// that would have been right.
+    pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Opt {
+    /// The environment variable that sets the same.
+    pub(crate) fn variable(&self) -> String {
+        variable(self.long)
+    }
+}
+
+/// The environment variable of an option or of the address.
+pub(crate) fn variable(long: &str) -> String {
+    format!("SYNCHAT_{}", long.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The address's default, as text.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7007";
+
+/// Past this a limit bounds nothing.
+const LARGEST: u64 = 1 << 30;
+
+pub(crate) const OPTIONS: &[Opt] = &[
+    Opt {
+        long: "handler",
+        short: None,
+        value: Some("NAME"),
+        default: "echo",
+        about: "the protocol to speak",
+        details: "",
+        set: |settings, text| {
+            let choices: Vec<_> = HANDLERS
+                .iter()
+                .map(|handler| (handler.name, handler))
+                .collect();
+            choice(text, &choices).map(|handler| settings.handler = handler)
+        },
+    },
+    Opt {
+        long: "terminator",
+        short: None,
+        value: Some("T"),
+        default: "crlf",
+        about: "what ends a message",
+        details: "crlf, lf, nul, none, length:N for N bytes, or the bytes themselves, with the escapes \
+                  \\r \\n \\t \\0 \\\\ \\xHH. With none, bytes are handed on as they arrive.",
+        set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
+    },
+    Opt {
+        long: "max-message",
+        short: None,
+        value: Some("BYTES"),
+        default: "64KiB",
+        about: "the longest message",
+        details: "Its terminator is not counted. Sizes take KiB and MiB. Without a terminator it does not apply.",
+        set: |settings, text| {
+            size(text, 1..=LARGEST).map(|bytes| settings.limits.max_message = bytes)
+        },
+    },
+    Opt {
+        long: "too-long",
+        short: None,
+        value: Some("close|discard"),
+        default: "close",
+        about: "what happens at a longer one",
+        details: "The peer is told in either case. close: the connection is closed. discard: the message is dropped up \
+                  to its terminator, and the connection goes on.",
+        set: |settings, text| {
+            choice(
+                text,
+                &[("close", TooLong::Close), ("discard", TooLong::Discard)],
+            )
+            .map(|policy| settings.limits.too_long = policy)
+        },
+    },
+    Opt {
+        long: "backlog",
+        short: None,
+        value: Some("N"),
+        default: "4096",
+        about: "connections that may wait to be accepted",
+        details: "The kernel caps it, on Linux with net.core.somaxconn.",
+        set: |settings, text| {
+            count(text, 1..=i32::MAX as u64).map(|backlog| settings.backlog = backlog as u32)
+        },
+    },
+    Opt {
+        long: "stack-size",
+        short: None,
+        value: Some("BYTES"),
+        default: "128KiB",
+        about: "stack of each connection's thread",
+        details: "At least 64KiB. Memory is taken up only as far as it is used.",
+        set: |settings, text| {
+            size(text, ServerOptions::LEAST_STACK_SIZE as u64..=LARGEST)
+                .map(|bytes| settings.stack_size = bytes as usize)
+        },
+    },
+    Opt {
+        long: "verbose",
+        short: Some('v'),
+        value: None,
+        default: "info",
+        about: "log each callback (-v), each read and write (-vv)",
+        details: "SYNCHAT_VERBOSE takes 0, 1 or 2.",
+        set: |settings, text| {
+            count(text, 0..=u64::MAX).map(|times| {
+                settings.logging.level = match times {
+                    0 => LevelFilter::Info,
+                    1 => LevelFilter::Debug,
+                    _ => LevelFilter::Trace,
+                }
+            })
+        },
+    },
+    Opt {
+        long: "quiet",
+        short: Some('q'),
+        value: None,
+        default: "info",
+        about: "log warnings and errors alone",
+        details: "SYNCHAT_QUIET takes 0 or 1. Of -q and -v the last one counts.",
+        set: |settings, text| {
+            count(text, 0..=u64::MAX).map(|times| {
+                if times > 0 {
+                    settings.logging.level = LevelFilter::Warn;
+                }
+            })
+        },
+    },
+    Opt {
+        long: "log-file",
+        short: None,
+        value: Some("PATH"),
+        default: "standard error",
+        about: "append the log to this file",
+        details: "",
+        set: |settings, text| match text {
+            "" => Err("the path of a file".to_owned()),
+            path => {
+                settings.logging.file = Some(path.into());
+                Ok(())
+            }
+        },
+    },
+    Opt {
+        long: "log-time",
+        short: None,
+        value: Some("epoch|rfc3339|none"),
+        default: "epoch",
+        about: "how log lines begin",
+        details: "epoch: seconds since 1970, as in the article. none: for a log that stamps lines itself, as journald does.",
+        set: |settings, text| {
+            choice(
+                text,
+                &[
+                    ("epoch", LogTime::Epoch),
+                    ("rfc3339", LogTime::Rfc3339),
+                    ("none", LogTime::None),
+                ],
+            )
+            .map(|time| settings.logging.time = time)
+        },
+    },
+];
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: Address::Tcp(([127, 0, 0, 1], 7007).into()),
+            handler: &HANDLERS[0],
+            terminator: Terminator::CRLF,
+            limits: Limits::default(),
+            backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
+            stack_size: ServerOptions::DEFAULT_STACK_SIZE,
+            logging: Logging {
+                level: LevelFilter::Info,
+                file: None,
+                time: LogTime::Epoch,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_what_the_table_says() {
+        let mut settings = Settings::default();
+        let before = format!("{settings:?}");
+        for option in OPTIONS
+            .iter()
+            .filter(|option| option.value.is_some() && option.long != "log-file")
+        {
+            assert_eq!(
+                (option.set)(&mut settings, option.default),
+                Ok(()),
+                "--{}",
+                option.long
+            );
+        }
+        assert_eq!(format!("{settings:?}"), before);
+        assert_eq!(settings.address, DEFAULT_ADDRESS.parse().unwrap());
+    }
+
+    #[test]
+    fn the_readme_has_a_row_for_each_option_with_its_default() {
+        let readme = include_str!("../../README.md");
+        for option in OPTIONS {
+            let value = option
+                .value
+                .map(|value| format!(" {}", value.replace('|', "\\|")))
+                .unwrap_or_default();
+            let short = option
+                .short
+                .map(|short| format!("-{short}, "))
+                .unwrap_or_default();
+            let row = format!(
+                "| `{short}--{}{value}` | `{}` | {}",
+                option.long, option.default, option.about
+            );
+            assert!(readme.contains(&row), "README.md lacks: {row}");
+        }
+        assert_eq!(
+            readme.matches("\n| `--").count()
+                + readme.matches("\n| `-v").count()
+                + readme.matches("\n| `-q").count(),
+            OPTIONS.len()
+        );
+    }
+}

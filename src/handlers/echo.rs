@@ -1,0 +1,72 @@
+//! The article's `EchoHandler`: sends each message back, whole and with its terminator.
+//!
+//! Side by side with the Python: `__init__` is `handle_connect`, `ibuffer` is one `Vec` instead of a list of pieces,
+//! `send_data` is the same three steps. Beyond the article it covers the other two kinds of terminator: for a count it
+//! sends the bytes alone, without a terminator it sends bytes as they arrive, like the `asyncore` echo.
+
+use crate::chat::Chat;
+use crate::handler::{Handler, HandlerResult};
+use crate::terminator::Terminator;
+
+/// A handler that sends each message back. See the [crate's example](crate).
+#[derive(Debug, Clone)]
+pub struct Echo {
+    terminator: Terminator,
+    ibuffer: Vec<u8>,
+}
+
+impl Echo {
+    /// Echoes messages that end with `terminator`.
+    pub fn new(terminator: impl Into<Terminator>) -> Self {
+        Self {
+            terminator: terminator.into(),
+            ibuffer: Vec::new(),
+        }
+    }
+
+    fn send_data(&mut self, chat: &mut Chat) -> HandlerResult {
+        if let Terminator::Bytes(terminator) = &self.terminator {
+            self.ibuffer.extend_from_slice(terminator);
+        }
+        chat.push(&self.ibuffer)?;
+        self.ibuffer.clear();
+        Ok(())
+    }
+}
+
+impl Handler for Echo {
+    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+        chat.set_terminator(self.terminator.clone());
+        Ok(())
+    }
+
+    fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult {
+        self.ibuffer.extend_from_slice(data);
+        match self.terminator {
+            Terminator::None => self.send_data(chat),
+            Terminator::Bytes(_) | Terminator::Length(_) => Ok(()),
+        }
+    }
+
+    fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult {
+        if let Terminator::Length(_) = self.terminator {
+            // A count holds for one message.
+            chat.set_terminator(self.terminator.clone());
+        }
+        self.send_data(chat)
+    }
+
+    fn message_too_long(&mut self, limit: u64, chat: &mut Chat) -> HandlerResult {
+        // Only where messages end with a byte string can an answer be told from an echo, by its place in the order.
+        self.ibuffer.clear();
+        match self.terminator {
+            Terminator::Bytes(_) => {
+                self.ibuffer.extend_from_slice(
+                    format!("error: message longer than {limit} bytes").as_bytes(),
+                );
+                self.send_data(chat)
+            }
+            Terminator::Length(_) | Terminator::None => self.handle_connect(chat),
+        }
+    }
+}
