@@ -1,1 +1,17 @@
-//! Tests
+//! The integration tests, one module for each kind of behaviour.
+
+mod support;
+
+mod addresses;
+mod asynchat_suite;
+mod command_line;
+mod economy;
+mod endings;
+mod exhaustive;
+mod framing;
+mod golden;
+mod house_rules;
+mod logging;
+mod output;
+mod server;
+mod wire;

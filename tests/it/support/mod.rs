@@ -1,0 +1,6 @@
+//! What tests are made of.
+
+pub(crate) mod hostile;
+pub(crate) mod peer;
+pub(crate) mod process;
+pub(crate) mod script;
