@@ -1,14 +1,15 @@
-//! Where a server listens and a client connects, as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH` or `fd:0`.
+//! Where a server listens and a client connects, as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH` or
+//! `fd:0`.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::Error;
-
-/// An address to listen on or to connect to. Parsed with [`FromStr`]; its `Display` is the same form.
+/// An address to listen on or to connect to. Parsed with [`FromStr`]; its `Display` is the same
+/// form.
 ///
 /// ```
 /// use synchat::Address;
@@ -16,7 +17,7 @@ use crate::error::Error;
 /// let address: Address = "[::1]:7007".parse()?;
 /// assert_eq!(address.to_string(), "[::1]:7007");
 /// assert!("localhost".parse::<Address>().is_err()); // no port
-/// # Ok::<(), synchat::Error>(())
+/// # Ok::<(), synchat::AddressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -31,7 +32,8 @@ pub enum Address {
     },
     /// A Unix socket's path.
     Unix(PathBuf),
-    /// The listening socket that the process has inherited as its standard input, from systemd or another supervisor.
+    /// The listening socket that the process has inherited as its standard input, from systemd or
+    /// another supervisor.
     Inherited,
 }
 
@@ -59,11 +61,26 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = Error;
+/// The error of a text that is no [`Address`]: which, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressError {
+    text: String,
+    problem: &'static str,
+}
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = |problem| Error::BadAddress {
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not an address: {}", self.text, self.problem)
+    }
+}
+
+impl Error for AddressError {}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let bad = |problem| AddressError {
             text: text.to_owned(),
             problem,
         };
@@ -81,7 +98,8 @@ impl FromStr for Address {
                 Err(bad("only descriptor 0 can be inherited"))
             };
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| bad("no port"))?;
+        let parts = text.rsplit_once(':').filter(|_| !text.ends_with(']'));
+        let (host, port) = parts.ok_or_else(|| bad("no port"))?;
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port
             .parse()
@@ -154,6 +172,7 @@ mod tests {
             ("", "no port"),
             ("localhost", "no port"),
             ("7007", "no port"),
+            ("[::1]", "no port"),
             (":7007", "no host"),
             ("127.0.0.1:", "not a number up to 65535"),
             ("127.0.0.1:65536", "not a number up to 65535"),

@@ -1,6 +1,8 @@
-//! How the accept loop meets failure: what passes is passed over, what lasts is waited out, what is final is returned.
+//! How the accept loop meets failure: what passes is passed over, what lasts is waited out, what is
+//! final is returned.
 //!
-//! Without a pause a server that is out of descriptors spins: `accept` fails a million times in half a second.
+//! Without a pause a server that is out of descriptors spins: `accept` fails a million times in
+//! half a second.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -21,7 +23,8 @@ impl Hardship {
     /// Linux's number of "protocol error", which has no `ErrorKind`.
     const EPROTO: i32 = 71;
 
-    /// The kind of a failed `accept`. What is not known is waited out: that can neither spin nor end the server.
+    /// The kind of a failed `accept`. What is not known is waited out: that can neither spin nor
+    /// end the server.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionAborted | ErrorKind::Interrupted => Self::Passing,
@@ -32,7 +35,8 @@ impl Hardship {
     }
 }
 
-/// The pauses of one episode of lasting hardship: 5 ms, doubling up to 1 s. An episode is logged once.
+/// The pauses of one episode of lasting hardship: 5 ms, doubling up to 1 s. An episode is logged
+/// once.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     /// The last pause; `None` outside of an episode.

@@ -1,4 +1,5 @@
-//! The other side: the same conversation, as a client. `async_chat` is a client and a server in one class, too.
+//! The other side: the same conversation, as a client. `async_chat` is a client and a server in one
+//! class, too.
 
 use crate::address::Address;
 use crate::connection::{Summary, converse};
@@ -9,8 +10,9 @@ use crate::net::Stream;
 
 /// Connects, talks until the conversation is over, and gives the handler back.
 ///
-/// A panic of the handler is passed on. While the handler's output is being written nothing is read: what is more than
-/// the kernel's buffers hold must not be pushed to a server that answers as it reads.
+/// A panic of the handler is passed on. While the handler's output is being written nothing is
+/// read: what is more than the kernel's buffers hold must not be pushed to a server that answers as
+/// it reads.
 ///
 /// ```
 /// use synchat::{Chat, Echo, Handler, HandlerResult, Limits, Server, Terminator, connect};

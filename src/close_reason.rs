@@ -6,8 +6,8 @@ use std::io;
 
 /// Why a conversation ended. Every conversation has exactly one.
 ///
-/// It is handed to [`Handler::handle_close`](crate::Handler::handle_close), logged, and counted in the server's
-/// [`Report`](crate::Report). Its `Display` is the form in which it is logged.
+/// It is handed to [`Handler::handle_close`](crate::Handler::handle_close), logged, and counted in
+/// the server's [`Report`](crate::Report). Its `Display` is the form in which it is logged.
 #[derive(Debug)]
 pub enum CloseReason {
     /// The peer ended its stream between messages, or with no terminator set.
@@ -17,7 +17,8 @@ pub enum CloseReason {
         /// How many bytes of the message had come. They were collected, but are no message.
         unterminated: u64,
     },
-    /// The handler called [`close_when_done`](crate::Chat::close_when_done), and all that it had pushed was sent.
+    /// The handler called [`close_when_done`](crate::Chat::close_when_done), and all that it had
+    /// pushed was sent.
     ClosedByHandler,
     /// The peer reset the connection, or was gone when it was written to.
     ResetByPeer,
@@ -83,8 +84,8 @@ impl CloseReason {
         Self::NAMES[self.index()]
     }
 
-    /// Whether the peer may still be sending, so that closing at once could reset the connection and destroy the last
-    /// reply on its way (RFC 1122, section 4.2.2.13).
+    /// Whether the peer may still be sending, so that closing at once could reset the connection
+    /// and destroy the last reply on its way (RFC 1122, section 4.2.2.13).
     pub(crate) fn leaves_peer_talking(&self) -> bool {
         match self {
             Self::ClosedByHandler

@@ -1,11 +1,14 @@
-//! The conversation: the loop that drives a handler from a stream of bytes, and the heart of this crate.
+//! The conversation: the loop that drives a handler from a stream of bytes, and the heart of this
+//! crate.
 //!
-//! asynchat is called by an event loop when its socket is readable or writable, and returns. Here the loop belongs to the
-//! conversation, and waiting is a blocking read or write: the order of things is the order of the lines. It knows any
-//! `Read` and `Write`, so whole conversations run in memory, and a client's loop is the server's.
+//! asynchat is called by an event loop when its socket is readable or writable, and returns. Here
+//! the loop belongs to the conversation, and waiting is a blocking read or write: the order of
+//! things is the order of the lines. It knows any `Read` and `Write`, so whole conversations run in
+//! memory, and a client's loop is the server's.
 //!
-//! The cost of blocking: while output is written no input is read. Two peers that both write more than the kernel
-//! buffers, and read only then, wait for each other until one gives up; an event loop would do both at once.
+//! The cost of blocking: while output is written no input is read. Two peers that both write more
+//! than the kernel buffers, and read only then, wait for each other until one gives up; an event
+//! loop would do both at once.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -44,8 +47,8 @@ pub struct Traffic {
 
 /// Runs a handler over a stream of input and one of output, to the end.
 ///
-/// The two may be the halves of anything: [`Stream::converse`](crate::Stream::converse) does it with a socket, a test with
-/// a slice and a `Vec`. A panic of the handler is passed on.
+/// The two may be the halves of anything: [`Stream::converse`](crate::Stream::converse) does it
+/// with a socket, a test with a slice and a `Vec`. A panic of the handler is passed on.
 ///
 /// ```
 /// use synchat::{Echo, Limits, Terminator, converse};
@@ -91,8 +94,8 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
         }
     }
 
-    /// Calls the handler until the conversation is over, and sees to it that all is sent that can be; `handle_close` is
-    /// left to the caller.
+    /// Calls the handler until the conversation is over, and sees to it that all is sent that can
+    /// be; `handle_close` is left to the caller.
     pub(crate) fn talk<H: Handler + ?Sized>(&mut self, handler: &mut H) -> CloseReason {
         self.run(handler).unwrap_or_else(|reason| {
             self.flush_what_is_left();
@@ -111,12 +114,14 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
         self.adopt()?;
         while !self.chat.is_closing {
             let Some(event) = self.scanner.next_event() else {
-                // Never sleep on unsent replies. After one, whoever else is ready goes first: often the
-                // next message has come by then, and a sleep and a wake-up are saved.
+                // Never sleep on unsent replies. After one, whoever else is ready goes first: often
+                // the next message has come by then, and a sleep and a wake-up are saved.
                 if self.flush()? > 0 {
                     thread::yield_now();
                 }
-                self.traffic.bytes_in += self.scanner.fill().map_err(CloseReason::from_io)? as u64;
+                let bytes = self.scanner.fill().map_err(CloseReason::from_io)?;
+                log::trace!("read: bytes={bytes}");
+                self.traffic.bytes_in += bytes as u64;
                 continue;
             };
             match event {
@@ -141,7 +146,8 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
                     }
                 }
                 Event::EndOfTooLong => {
-                    // If it was a count, it is spent. No callback has run meanwhile, so none has set another.
+                    // If it was a count, it is spent. No callback has run meanwhile, so none has
+                    // set another.
                     self.chat.terminator.advance(u64::MAX);
                     handler.message_too_long(self.limits.max_message, &mut self.chat)?;
                 }
@@ -177,6 +183,9 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
     #[inline]
     fn flush(&mut self) -> Result<u64, DrainError> {
         let bytes = self.chat.queue.drain(&mut self.writer)?;
+        if bytes > 0 {
+            log::trace!("written: bytes={bytes}");
+        }
         self.traffic.bytes_out += bytes;
         Ok(bytes)
     }

@@ -1,21 +1,17 @@
-//! What can go wrong around conversations: what goes wrong in one is its [`CloseReason`](crate::CloseReason).
+//! What can go wrong around conversations: what goes wrong in one is its
+//! [`CloseReason`](crate::CloseReason).
 
 use std::fmt;
 use std::io;
 
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 
 /// An error of setting up or running a server, or of connecting to one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// This text is not an address.
-    BadAddress {
-        /// The text.
-        text: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    /// A text is not an address.
+    BadAddress(AddressError),
     /// The server could not take this address, or not listen on it.
     Bind {
         /// The address.
@@ -42,9 +38,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadAddress { text, problem } => {
-                write!(f, "{text:?} is not an address: {problem}")
-            }
+            Self::BadAddress(error) => error.fmt(f),
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Connect { address, source } => write!(f, "cannot connect to {address}: {source}"),
             Self::Accept { address, source } => write!(f, "cannot accept on {address}: {source}"),
@@ -55,10 +49,16 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::BadAddress { .. } => None,
+            Self::BadAddress(error) => Some(error),
             Self::Bind { source, .. }
             | Self::Connect { source, .. }
             | Self::Accept { source, .. } => Some(source),
         }
+    }
+}
+
+impl From<AddressError> for Error {
+    fn from(error: AddressError) -> Self {
+        Self::BadAddress(error)
     }
 }

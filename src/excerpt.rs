@@ -1,8 +1,10 @@
-//! A peer's bytes in a form that is safe to log: escaped, so that they cannot forge a line, and cut.
+//! A peer's bytes in a form that is safe to log: escaped, so that they cannot forge a line, and
+//! cut.
 
 use std::fmt;
 
-/// The first bytes of a byte string, escaped as in a Rust literal, and how long it was if it was longer.
+/// The first bytes of a byte string, escaped as in a Rust literal, and how long it was if it was
+/// longer.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 
 /// Enough to recognise a message by, and to keep a log line within a terminal's.

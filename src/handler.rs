@@ -10,17 +10,19 @@ pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// One side of a protocol, for one connection: asynchat's `async_chat` without the socket.
 ///
-/// Write [`collect_incoming_data`](Self::collect_incoming_data) and [`found_terminator`](Self::found_terminator); the
-/// others have defaults. The conversation calls them one at a time, on one thread, in this order:
+/// Write [`collect_incoming_data`](Self::collect_incoming_data) and
+/// [`found_terminator`](Self::found_terminator); the others have defaults. The conversation calls
+/// them one at a time, on one thread, in this order:
 ///
 /// 1. [`handle_connect`](Self::handle_connect), once, before anything is read.
 /// 2. For each message `collect_incoming_data`, any number of times, then `found_terminator`, or
 ///    [`message_too_long`](Self::message_too_long) in its place.
 /// 3. [`handle_close`](Self::handle_close), once, whatever happened.
 ///
-/// A callback speaks to its connection through the [`Chat`] that it is given. What it pushes is sent at the latest when
-/// the conversation is about to wait for input. If a callback returns an error, no other follows but `handle_close`;
-/// what was pushed before is still sent. Panics in a server end that connection alone, in the same way.
+/// A callback speaks to its connection through the [`Chat`] that it is given. What it pushes is
+/// sent at the latest when the conversation is about to wait for input. If a callback returns an
+/// error, no other follows but `handle_close`; what was pushed before is still sent. Panics in a
+/// server end that connection alone, in the same way.
 ///
 /// ```
 /// use synchat::{Chat, Handler, HandlerResult, Terminator};
@@ -49,35 +51,39 @@ pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
 /// assert_eq!(replies, b"4\r\n0\r\n");
 /// ```
 pub trait Handler {
-    /// The connection stands: set the first terminator here (until then there is none), and push a greeting.
+    /// The connection stands: set the first terminator here (until then there is none), and push a
+    /// greeting.
     ///
     /// # Errors
     ///
-    /// An error ends the conversation with [`CloseReason::HandlerError`]. So it does in every callback.
+    /// An error ends the conversation with [`CloseReason::HandlerError`]. So it does in every
+    /// callback.
     fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
         let _ = chat;
         Ok(())
     }
 
-    /// Bytes of a message have come: keep them, or deal with them. They are never none and never belong to the
-    /// terminator. How a message is cut into pieces is chance; only their concatenation is promised.
+    /// Bytes of a message have come: keep them, or deal with them. They are never none and never
+    /// belong to the terminator. How a message is cut into pieces is chance; only their
+    /// concatenation is promised.
     ///
     /// # Errors
     ///
     /// See [`handle_connect`](Self::handle_connect).
     fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult;
 
-    /// The message is whole: its terminator has come. An empty message is this call alone. If the terminator was a
-    /// count, there is none now until one is set.
+    /// The message is whole: its terminator has come. An empty message is this call alone. If the
+    /// terminator was a count, there is none now until one is set.
     ///
     /// # Errors
     ///
     /// See [`handle_connect`](Self::handle_connect).
     fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult;
 
-    /// The message was longer than `limit` bytes: forget what was collected of it, and tell the peer, if the protocol
-    /// has words for it. Called in place of `found_terminator`: at once if such a message ends the conversation
-    /// ([`TooLong::Close`](crate::TooLong::Close)), at the end of the message if it is passed over.
+    /// The message was longer than `limit` bytes: forget what was collected of it, and tell the
+    /// peer, if the protocol has words for it. Called in place of `found_terminator`: at once if
+    /// such a message ends the conversation ([`TooLong::Close`](crate::TooLong::Close)), at the end
+    /// of the message if it is passed over.
     ///
     /// # Errors
     ///

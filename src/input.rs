@@ -1,7 +1,9 @@
-//! The bytes that wait to be scanned: a `BufReader`, and in front of it what was read but has to be read again.
+//! The bytes that wait to be scanned: a `BufReader`, and in front of it what was read but has to be
+//! read again.
 //!
-//! A terminator that changes in mid-stream gives bytes back: those that were held back as a possible beginning of the
-//! former one. `BufReader` cannot take them, so they wait here. They are never more than the longest terminator.
+//! A terminator that changes in mid-stream gives bytes back: those that were held back as a
+//! possible beginning of the former one. `BufReader` cannot take them, so they wait here. They are
+//! never more than the longest terminator.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 

@@ -3,26 +3,30 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// What one connection may use. Made whole or from the defaults: `Limits { max_message: 512, ..Limits::default() }`.
+/// What one connection may use. Made whole or from the defaults: `Limits { max_message: 512,
+/// ..Limits::default() }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest message, in bytes, its terminator not counted; one of exactly this length passes. It bounds what a
-    /// handler collects, so it is part of the memory that a connection can use. Default: 64 KiB, the largest line that
-    /// the usual text protocols come near to. Without a terminator there are no messages and it does not apply.
+    /// The longest message, in bytes, its terminator not counted; one of exactly this length
+    /// passes. It bounds what a handler collects, so it is part of the memory that a connection can
+    /// use. Default: 64 KiB, the largest line that the usual text protocols come near to. Without a
+    /// terminator there are no messages and it does not apply.
     pub max_message: u64,
     /// What happens at a longer message. Default: [`TooLong::Close`].
     pub too_long: TooLong,
-    /// How many bytes are read at a time. Default: 64 KiB, asynchat's `ac_in_buffer_size`. Memory is taken up only as far
-    /// as it is used: a connection that sends short lines touches one page.
+    /// How many bytes are read at a time. Default: 64 KiB, asynchat's `ac_in_buffer_size`. Memory
+    /// is taken up only as far as it is used: a connection that sends short lines touches one page.
     pub input_buffer: NonZeroUsize,
-    /// How many bytes may wait to be sent while input is at hand, before the conversation waits for its peer to take
-    /// them. The last callback's pushes go on top. Default: 64 KiB, asynchat's `ac_out_buffer_size`. Larger batches save
-    /// system calls, but no longer measurably.
+    /// How many bytes may wait to be sent while input is at hand, before the conversation waits for
+    /// its peer to take them. The last callback's pushes go on top. Default: 64 KiB, asynchat's
+    /// `ac_out_buffer_size`. Larger batches save system calls, but no longer measurably.
     pub max_queued: usize,
-    /// How long to wait, at most, for a peer to stop sending when this side ends the conversation. Without that wait the
-    /// kernel answers unread input with a reset, which can destroy the last reply. Default: 2 s.
+    /// How long to wait, at most, for a peer to stop sending when this side ends the conversation.
+    /// Without that wait the kernel answers unread input with a reset, which can destroy the last
+    /// reply. Default: 2 s.
     pub linger_time: Duration,
-    /// How many bytes of such input to read and drop, at most. Default: 16 MiB, more than the kernel's buffers hold.
+    /// How many bytes of such input to read and drop, at most. Default: 16 MiB, more than the
+    /// kernel's buffers hold.
     pub linger_bytes: u64,
 }
 

@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     match invocation {
         Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
             // As with `| head`: the reader has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&error, 1),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                complain(&format!("cannot write to standard output: {error}"), 1)
+            }
             _ => ExitCode::SUCCESS,
         },
         Ok(Invocation::Serve(settings)) => match serve(*settings) {
@@ -30,7 +32,8 @@ fn main() -> ExitCode {
 
 /// One line on standard error, which may be closed.
 fn complain(message: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    let _ = io::stderr().write_all(format!("synchat: {message}\n").as_bytes());
+    let line = cli::one_line(format!("synchat: {message}")) + "\n";
+    let _ = io::stderr().write_all(line.as_bytes());
     ExitCode::from(code)
 }
 

@@ -1,36 +1,43 @@
-//! Finds a byte string in a stream that arrives in chunks, looking at each byte a bounded number of times.
+//! Finds a byte string in a stream that arrives in chunks, looking at each byte a bounded number of
+//! times.
 //!
-//! Goal: every byte is reported as data or as part of a match as early as it can be, wherever the chunks are cut, and
-//! the work is linear whatever the needle and the stream (`a…ab` against a stream of `a` included).
+//! Goal: every byte is reported as data or as part of a match as early as it can be, wherever the
+//! chunks are cut, and the work is linear whatever the needle and the stream (`a…ab` against a
+//! stream of `a` included).
 //!
-//! Plan: Knuth, Morris and Pratt's automaton, whose state is one number, `matched`: how many of the last bytes are a
-//! beginning of the needle. While that is 0, `std`'s vectorised byte search skips to the next possible beginning.
-//! Bytes that may turn out to be the terminator have to be held back over a chunk's end, and the automaton makes
-//! that free: a held-back byte is by definition equal to the needle's own, so only their number is kept.
+//! Plan: Knuth, Morris and Pratt's automaton, whose state is one number, `matched`: how many of the
+//! last bytes are a beginning of the needle. While that is 0, `std`'s vectorised byte search skips
+//! to the next possible beginning. Bytes that may turn out to be the terminator have to be held
+//! back over a chunk's end, and the automaton makes that free: a held-back byte is by definition
+//! equal to the needle's own, so only their number is kept.
 //!
-//! The cost: a needle that begins with a byte frequent in the data is searched a byte at a time, at about 1 ns each. A
-//! search by the needle's rarest byte (as in the `memchr` package's `memmem`) would avoid that; its state does not
-//! carry over chunks in one number.
+//! The cost: a needle that begins with a byte frequent in the data is searched a byte at a time, at
+//! about 1 ns each. A search by the needle's rarest byte (as in the `memchr` package's `memmem`)
+//! would avoid that; its state does not carry over chunks in one number.
 
 use crate::byte_search::skip_through;
 
 /// A byte string, and how far a stream of chunks has matched it.
 ///
-/// Seen from here the stream is `held` bytes that were consumed already, then the chunk. A chunk is passed to
-/// [`feed`](Self::feed) again, less what was used of it, until all of it is used.
+/// Seen from here the stream is `held` bytes that were consumed already, then the chunk. A chunk is
+/// passed to [`feed`](Self::feed) again, less what was used of it, until all of it is used.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
     /// What is searched for. Empty only before the first [`set_needle`](Self::set_needle).
     needle: Vec<u8>,
-    /// `borders[i]`: the length of the longest proper prefix of `needle[..=i]` that is also its suffix.
+    /// `borders[i]`: the length of the longest proper prefix of `needle[..=i]` that is also its
+    /// suffix.
     borders: Vec<usize>,
-    /// Bytes of earlier chunks that are held back: they equal `needle[..held]`. All of the needle: it was found.
+    /// Bytes of earlier chunks that are held back: they equal `needle[..held]`. All of the needle:
+    /// it was found.
     held: usize,
     /// How far into the current chunk the search has come.
     scanned: usize,
-    /// The state: the last `matched` bytes before `scanned` equal `needle[..matched]`. At most `held + scanned`.
+    /// The state: the last `matched` bytes before `scanned` equal `needle[..matched]`. At most
+    /// `held + scanned`.
     matched: usize,
-    /// How many bytes were looked at, one as often as it was, for the proof that the work is linear.
+    /// How many bytes were looked at, one as often as it was, for the proof that the work is
+    /// linear.
     #[cfg(test)]
     pub(crate) examined: u64,
 }
@@ -45,7 +52,8 @@ pub(crate) enum Data {
 }
 
 impl Matcher {
-    /// Starts afresh with another needle, which must not be empty. Reuses the room of the former one.
+    /// Starts afresh with another needle, which must not be empty. Reuses the room of the former
+    /// one.
     pub(crate) fn set_needle(&mut self, needle: &[u8]) {
         self.reset();
         self.needle.clear();
@@ -89,8 +97,8 @@ impl Matcher {
         held
     }
 
-    /// Looks on through a chunk, up to the end of the first match. Returns what is data, perhaps none, and how many
-    /// bytes of the chunk are used. The next call is for the rest.
+    /// Looks on through a chunk, up to the end of the first match. Returns what is data, perhaps
+    /// none, and how many bytes of the chunk are used. The next call is for the rest.
     #[inline]
     pub(crate) fn feed(&mut self, chunk: &[u8]) -> (Data, usize) {
         self.search(chunk);
@@ -113,8 +121,8 @@ impl Matcher {
         )
     }
 
-    /// Runs the automaton to the end of a match, to the end of the chunk, or to where the last held-back byte is known
-    /// to be data, whichever is first.
+    /// Runs the automaton to the end of a match, to the end of the chunk, or to where the last
+    /// held-back byte is known to be data, whichever is first.
     #[inline]
     fn search(&mut self, chunk: &[u8]) {
         let (mut scanned, mut matched) = (self.scanned, self.matched);

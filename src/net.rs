@@ -1,9 +1,10 @@
-//! Sockets: TCP over IPv4 and IPv6 and Unix stream sockets, behind one `Listener`, `Stream` and `Peer`.
+//! Sockets: TCP over IPv4 and IPv6 and Unix stream sockets, behind one `Listener`, `Stream` and
+//! `Peer`.
 //!
-//! A connected stream socket is read, written, timed and shut down by the same system calls whatever its family, so a
-//! Unix stream's descriptor is simply moved into a `TcpStream` once it is connected. A wrapper of our own around both
-//! would cost memory, too: only `std`'s types read into a `BufReader` without zeroing it first, and that touches all
-//! its 64 KiB.
+//! A connected stream socket is read, written, timed and shut down by the same system calls
+//! whatever its family, so a Unix stream's descriptor is simply moved into a `TcpStream` once it is
+//! connected. A wrapper of our own around both would cost memory, too: only `std`'s types read into
+//! a `BufReader` without zeroing it first, and that touches all its 64 KiB.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
@@ -21,7 +22,8 @@ use crate::unix_path::OwnedPath;
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// An IP address and port. An IPv4 address that came in through an IPv6 socket is an IPv4 address here.
+    /// An IP address and port. An IPv4 address that came in through an IPv6 socket is an IPv4
+    /// address here.
     Tcp(SocketAddr),
     /// A process of this machine, through a Unix socket. Clients seldom have a path of their own.
     Unix(Option<PathBuf>),
@@ -66,7 +68,8 @@ impl Stream {
         &self.0
     }
 
-    /// Makes every read of this connection, also one that waits now, come to an end of stream behind what has arrived.
+    /// Makes every read of this connection, also one that waits now, come to an end of stream
+    /// behind what has arrived.
     pub(crate) fn end_input(&self) {
         // It fails if the peer is gone already, and then reads end anyway.
         let _ = self.0.shutdown(Shutdown::Read);
@@ -77,10 +80,11 @@ impl Stream {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// Ends our output, then reads and drops what the peer still sends until it ends its own, within the limits.
+    /// Ends our output, then reads and drops what the peer still sends until it ends its own,
+    /// within the limits.
     ///
-    /// Closed with unread input, a socket sends a reset, on which the peer's kernel may drop our last reply before the
-    /// peer has read it.
+    /// Closed with unread input, a socket sends a reset, on which the peer's kernel may drop our
+    /// last reply before the peer has read it.
     pub(crate) fn finish(&self, limits: &Limits) {
         if self.0.shutdown(Shutdown::Write).is_err() {
             return;
@@ -105,7 +109,8 @@ impl Stream {
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
-        // Replies leave in batches already: waiting for more, as Nagle's algorithm does, would only delay them.
+        // Replies leave in batches already: waiting for more, as Nagle's algorithm does, would only
+        // delay them.
         let _ = stream.set_nodelay(true);
         Self(stream)
     }
@@ -153,27 +158,30 @@ impl Listener {
                     _path: Some(path),
                 }
             }
-            Address::Inherited => Self::inherit()?,
+            Address::Inherited => Self::inherit(backlog)?,
         };
         listener.listen(backlog)?;
         Ok(listener)
     }
 
-    /// Takes over the socket that is our standard input.
-    fn inherit() -> io::Result<Self> {
+    /// Takes over the listening socket that is our standard input.
+    fn inherit(backlog: u32) -> io::Result<Self> {
         let tcp = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-        match tcp.local_addr() {
-            Ok(address) if address.port() == 0 => Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "the socket on standard input is not bound",
-            )),
-            Ok(_) => Ok(tcp.into()),
+        let listener = match tcp.local_addr() {
+            Ok(address) if address.port() == 0 => Err(io::Error::from(ErrorKind::NotConnected)),
+            Ok(_) => Ok(Self::from(tcp)),
             // A Unix socket's address is none that a TcpListener knows.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 Ok(UnixListener::from(OwnedFd::from(tcp)).into())
             }
             Err(error) => Err(error),
-        }
+        };
+        listener
+            .and_then(|listener| listener.listen(backlog).map(|()| listener))
+            .map_err(|error| {
+                let problem = format!("standard input is no bound or listening socket: {error}");
+                io::Error::new(ErrorKind::Unsupported, problem)
+            })
     }
 
     /// Changes the room for connections that wait to be accepted. The kernel caps it.
@@ -195,13 +203,14 @@ impl Listener {
         }
     }
 
-    /// Waits for a connection; with a timeout not longer than that, and then the error is of kind `WouldBlock`.
+    /// Waits for a connection; with a timeout not longer than that, and then the error is of kind
+    /// `WouldBlock`.
     pub(crate) fn accept(&self, timeout: Option<Duration>) -> io::Result<(Stream, Peer)> {
         let Some(timeout) = timeout else {
             return self.accept_one();
         };
-        // `accept` obeys the socket's receive timeout, which only `std`'s streams know how to set, and the accepted
-        // socket has the same one.
+        // `accept` obeys the socket's receive timeout, which only `std`'s streams know how to set,
+        // and the accepted socket has the same one.
         let as_stream = self.duplicate()?;
         as_stream.set_read_timeout(Some(timeout.max(Duration::from_micros(1))))?;
         let accepted = self.accept_one();
@@ -278,7 +287,8 @@ impl From<UnixListener> for Listener {
 #[derive(Debug)]
 pub(crate) struct Waker {
     socket: TcpStream,
-    /// Where to knock, if the socket may be shared: shutting it down would end it for its other owners, too.
+    /// Where to knock, if the socket may be shared: shutting it down would end it for its other
+    /// owners, too.
     knock_at: Option<Address>,
 }
 

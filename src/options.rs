@@ -1,14 +1,12 @@
-//! How a server is to be: everything is said before it exists, so that nothing can be said too late.
+//! How a server is to be: everything is said before it exists, so that nothing can be said too
+//! late.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Address;
-use crate::error::Error;
 use crate::limits::Limits;
-use crate::net::{Listener, Peer};
-use crate::server::Server;
+use crate::net::Peer;
 
 /// How a server is to be, before it exists: the article's class attributes, and more.
 ///
@@ -32,12 +30,13 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The default of [`request_queue_size`](Self::request_queue_size). Of 3,000 connections made one after the other,
-    /// 15 wait a second at `std`'s 128, and none at this.
+    /// The default of [`request_queue_size`](Self::request_queue_size). Of 3,000 connections made
+    /// one after the other, 15 wait a second at `std`'s 128, and none at this.
     pub const DEFAULT_REQUEST_QUEUE_SIZE: u32 = 4096;
     /// The default of [`stack_size`](Self::stack_size), in bytes: an echo needs a tenth.
     pub const DEFAULT_STACK_SIZE: usize = 128 * 1024;
-    /// The least [`stack_size`](Self::stack_size), in bytes. A thread that overflows its stack aborts the process.
+    /// The least [`stack_size`](Self::stack_size), in bytes. A thread that overflows its stack
+    /// aborts the process.
     pub const LEAST_STACK_SIZE: usize = 64 * 1024;
 
     /// The defaults.
@@ -51,24 +50,24 @@ impl ServerOptions {
         }
     }
 
-    /// How many connections may wait to be accepted, the backlog of `listen(2)`. Default: 4096. The kernel caps it
-    /// (on Linux `net.core.somaxconn`).
+    /// How many connections may wait to be accepted, the backlog of `listen(2)`. Default: 4096. The
+    /// kernel caps it (on Linux `net.core.somaxconn`).
     #[must_use]
     pub fn request_queue_size(mut self, connections: u32) -> Self {
         self.request_queue_size = connections;
         self
     }
 
-    /// Bytes of stack for each connection's thread. Default: 128 KiB; less than 64 KiB is taken as 64 KiB. Memory is
-    /// taken up only as far as it is used.
+    /// Bytes of stack for each connection's thread. Default: 128 KiB; less than 64 KiB is taken as
+    /// 64 KiB. Memory is taken up only as far as it is used.
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = bytes.max(Self::LEAST_STACK_SIZE);
         self
     }
 
-    /// How long conversations may go on after [`Handle::stop`], before they are ended by force. Default: 8 s, less than
-    /// the 10 s after which container engines kill.
+    /// How long conversations may go on after [`Handle::stop`], before they are ended by force.
+    /// Default: 8 s, less than the 10 s after which container engines kill.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -82,8 +81,8 @@ impl ServerOptions {
         self
     }
 
-    /// Whom to talk to: a connection for which this is false, or panics, is closed at once. Called by the accept loop,
-    /// which does not go on before it returns. Default: everyone.
+    /// Whom to talk to: a connection for which this is false, or panics, is closed at once. Called
+    /// by the accept loop, which does not go on before it returns. Default: everyone.
     #[must_use]
     pub fn verify_request(
         mut self,
@@ -91,34 +90,6 @@ impl ServerOptions {
     ) -> Self {
         self.verify_request = Arc::new(verify);
         self
-    }
-
-    /// A server that listens on this address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Bind`], if the address cannot be had.
-    pub fn bind(self, address: &Address) -> Result<Server, Error> {
-        Listener::bind(address, self.request_queue_size)
-            .and_then(|listener| Server::new(self, listener))
-            .map_err(|source| Error::Bind {
-                address: address.clone(),
-                source,
-            })
-    }
-
-    /// A server on a socket that is bound already.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Bind`], if the socket cannot listen.
-    pub fn from_listener(self, listener: impl Into<Listener>) -> Result<Server, Error> {
-        let listener = listener.into();
-        let address = listener.local_addr().unwrap_or(Address::Inherited);
-        listener
-            .listen(self.request_queue_size)
-            .and_then(|()| Server::new(self, listener))
-            .map_err(|source| Error::Bind { address, source })
     }
 }
 

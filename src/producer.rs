@@ -1,22 +1,24 @@
 //! Where output comes from, a chunk at a time: the [`Producer`] trait and the ready-made ones.
 //!
-//! A producer is asked for its next chunk only when everything before it has been written, so a file, or an endless
-//! source, costs one chunk of memory. asynchat's `more()` returns the chunk as a new `bytes` object; here it is lent,
-//! so a producer can hand out the same buffer again and again.
+//! A producer is asked for its next chunk only when everything before it has been written, so a
+//! file, or an endless source, costs one chunk of memory. asynchat's `more()` returns the chunk as
+//! a new `bytes` object; here it is lent, so a producer can hand out the same buffer again and
+//! again.
 
 use std::io::{self, ErrorKind, Read};
 
 /// A source of output that is drained in chunks: asynchat's "producer".
 ///
-/// Called by the connection's own thread, when the producer is at the head of the queue and all that was pushed before
-/// it is written. It may block, and blocks its own connection alone.
+/// Called by the connection's own thread, when the producer is at the head of the queue and all
+/// that was pushed before it is written. It may block, and blocks its own connection alone.
 pub trait Producer: Send {
     /// The next chunk, or an empty one when there is no more; then it is not called again.
     ///
     /// # Errors
     ///
-    /// An error ends the connection with [`CloseReason::HandlerError`](crate::CloseReason::HandlerError): what was
-    /// queued behind the producer is not sent, so that the peer does not take a reply with a hole for a whole one.
+    /// An error ends the connection with
+    /// [`CloseReason::HandlerError`](crate::CloseReason::HandlerError): what was queued behind the
+    /// producer is not sent, so that the peer does not take a reply with a hole for a whole one.
     fn more(&mut self) -> io::Result<&[u8]>;
 }
 

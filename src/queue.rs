@@ -1,10 +1,12 @@
-//! The FIFO of output: bytes and producers in, one stream of bytes out, in the order in which they were pushed.
+//! The FIFO of output: bytes and producers in, one stream of bytes out, in the order in which they
+//! were pushed.
 //!
-//! Replies are short and many, system calls are dear: so pushed bytes are joined in one buffer, and a batch of replies
-//! leaves in one write. asynchat keeps each push as an entry of a `deque` and sends one entry per turn of its loop.
+//! Replies are short and many, system calls are dear: so pushed bytes are joined in one buffer, and
+//! a batch of replies leaves in one write. asynchat keeps each push as an entry of a `deque` and
+//! sends one entry per turn of its loop.
 //!
-//! The cost: pushed bytes are copied once. What is large should be pushed as a producer, whose chunks are written from
-//! where they lie.
+//! The cost: pushed bytes are copied once. What is large should be pushed as a producer, whose
+//! chunks are written from where they lie.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +26,8 @@ enum Entry {
 pub(crate) struct ProducerQueue {
     /// The head of the queue.
     ready: Vec<u8>,
-    /// What comes after `ready`; its first entry is a producer, and no two entries of bytes are neighbours.
+    /// What comes after `ready`; its first entry is a producer, and no two entries of bytes are
+    /// neighbours.
     waiting: VecDeque<Entry>,
     /// The size of the queue: bytes in `ready` and `waiting`, and a token sum for each producer.
     size: usize,
@@ -40,11 +43,12 @@ pub(crate) enum DrainError {
 }
 
 impl ProducerQueue {
-    /// What a producer counts for in the size of the queue: asynchat's chunk of a `simple_producer`.
+    /// What a producer counts for in the size of the queue: asynchat's chunk of a
+    /// `simple_producer`.
     const PRODUCER_SIZE: usize = 512;
 
-    /// Room that `ready` keeps between batches. A connection whose replies stay within its bounds never asks for more;
-    /// one that once sent a huge reply does not hold on to it.
+    /// Room that `ready` keeps between batches. A connection whose replies stay within its bounds
+    /// never asks for more; one that once sent a huge reply does not hold on to it.
     const KEPT_ROOM: usize = 256 * 1024;
 
     /// Appends bytes.
@@ -76,8 +80,9 @@ impl ProducerQueue {
         self.size = 0;
     }
 
-    /// Writes all of it, and returns how many bytes that was. After an error, or a producer's panic, the queue is
-    /// empty, except for bytes that are in order and were not yet passed to the writer.
+    /// Writes all of it, and returns how many bytes that was. After an error, or a producer's
+    /// panic, the queue is empty, except for bytes that are in order and were not yet passed to the
+    /// writer.
     #[inline]
     pub(crate) fn drain(&mut self, writer: &mut impl Write) -> Result<u64, DrainError> {
         // Whatever ends this early takes what is behind it along.

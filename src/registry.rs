@@ -1,7 +1,8 @@
 //! The connections that are open, and the way to end them all.
 //!
-//! One lock guards it, taken when a connection begins and when it ends, never in between and never across a blocking
-//! call. A connection is in the registry as long as its [`Slot`] lives, and leaves it by `Drop`, however its thread ends.
+//! One lock guards it, taken when a connection begins and when it ends, never in between and never
+//! across a blocking call. A connection is in the registry as long as its [`Slot`] lives, and
+//! leaves it by `Drop`, however its thread ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -65,7 +66,8 @@ impl Registry {
         }
     }
 
-    /// Nothing in this file panics with the lock held, and if it did, the counts would show it: go on.
+    /// Nothing in this file panics with the lock held, and if it did, the counts would show it: go
+    /// on.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +120,8 @@ impl Registry {
         }
     }
 
-    /// Ends all conversations: gracefully, and after the grace period by force. Returns the final counts.
+    /// Ends all conversations: gracefully, and after the grace period by force. Returns the final
+    /// counts.
     pub(crate) fn drain(&self, grace: Duration) -> Report {
         let mut state = self.lock();
         for (phase, end, patience) in [

@@ -5,18 +5,22 @@ use std::fmt;
 use crate::close_reason::CloseReason;
 use crate::connection::{Summary, Traffic};
 
-/// The counts of a server, from its start to the end of [`serve_forever`](crate::Server::serve_forever).
+/// The counts of a server, from its start to the end of
+/// [`serve_forever`](crate::Server::serve_forever).
 ///
-/// Every accepted connection has one ending, so `accepted` is the sum of [`endings`](Self::endings) and `still_open`.
+/// Every accepted connection has one ending, so `accepted` is the sum of [`endings`](Self::endings)
+/// and `still_open`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Connections whose conversation began.
     pub accepted: u64,
-    /// Connections that were closed at once, because [`verify_request`](crate::ServerOptions::verify_request) said no.
+    /// Connections that were closed at once, because
+    /// [`verify_request`](crate::ServerOptions::verify_request) said no.
     pub refused_by_verify: u64,
     /// Connections that were closed at once, because no thread could be started for them.
     pub refused_for_want_of_a_thread: u64,
-    /// Conversations that did not end by the end, though their sockets were shut down: a handler does not return.
+    /// Conversations that did not end by the end, though their sockets were shut down: a handler
+    /// does not return.
     pub still_open: u64,
     /// What has passed in the conversations that have ended.
     pub traffic: Traffic,
@@ -44,7 +48,8 @@ impl Report {
     }
 }
 
-/// One line: `accepted=3 … end-of-stream=2 reset-by-peer=1`, without the reasons that did not occur.
+/// One line: `accepted=3 … end-of-stream=2 reset-by-peer=1`, without the reasons that did not
+/// occur.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,14 +1,17 @@
-//! Bytes in, events out: cuts a stream into messages at a terminator that may change after every event.
+//! Bytes in, events out: cuts a stream into messages at a terminator that may change after every
+//! event.
 //!
-//! Goals: nothing is read that was not asked for, so that the caller can send its replies before it waits; nothing is
-//! copied, so data is lent straight out of the read buffer; nothing is scanned twice; nothing but the buffer is kept of
-//! a message, however long it grows or says it will.
+//! Goals: nothing is read that was not asked for, so that the caller can send its replies before it
+//! waits; nothing is copied, so data is lent straight out of the read buffer; nothing is scanned
+//! twice; nothing but the buffer is kept of a message, however long it grows or says it will.
 //!
-//! Plan: [`Scanner::next_event`] only looks at bytes at hand, and says `None` when they do not suffice. Then
-//! [`Scanner::fill`] reads, once. asynchat has the same split between `handle_read`'s loop and `recv`, but its buffer
-//! is copied at every message (`self.ac_in_buffer = self.ac_in_buffer[index+terminator_len:]`), which is quadratic.
+//! Plan: [`Scanner::next_event`] only looks at bytes at hand, and says `None` when they do not
+//! suffice. Then [`Scanner::fill`] reads, once. asynchat has the same split between `handle_read`'s
+//! loop and `recv`, but its buffer is copied at every message (`self.ac_in_buffer =
+//! self.ac_in_buffer[index+terminator_len:]`), which is quadratic.
 //!
-//! The cost of lending: an event borrows the scanner, so a caller that wants to keep data copies it.
+//! The cost of lending: an event borrows the scanner, so a caller that wants to keep data copies
+//! it.
 
 use std::io::{self, Read};
 use std::mem;
@@ -21,19 +24,20 @@ use crate::terminator::Terminator;
 /// What a scanner finds in its stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// Bytes of the message: never none, never a byte of the terminator. A long message comes in pieces.
+    /// Bytes of the message: never none, never a byte of the terminator. A long message comes in
+    /// pieces.
     Data(&'a [u8]),
     /// The message has ended: all of its terminator has come.
     Terminator,
-    /// The message is longer than the limit. It comes once for such a message, in place of the piece that went past the
-    /// limit. The rest of the message is dropped as it arrives.
+    /// The message is longer than the limit. It comes once for such a message, in place of the
+    /// piece that went past the limit. The rest of the message is dropped as it arrives.
     TooLong,
     /// A message that was too long has ended: this comes in place of `Terminator`.
     EndOfTooLong,
     /// The stream has ended.
     Eof {
-        /// How many bytes of a last message came without its terminator. 0 is a clean end; so is any end without a
-        /// terminator set.
+        /// How many bytes of a last message came without its terminator. 0 is a clean end; so is
+        /// any end without a terminator set.
         unterminated: u64,
     },
 }
@@ -63,7 +67,8 @@ pub struct Scanner<R> {
     matcher: Matcher,
     /// The message is whole, and that was not yet told.
     ended: bool,
-    /// How much of the chunk the last event dealt with: consumed when the next is asked for, since the event borrows it.
+    /// How much of the chunk the last event dealt with: consumed when the next is asked for, since
+    /// the event borrows it.
     lent: usize,
     /// Bytes of the message so far, without its terminator; 0 while there is no terminator.
     length: u64,
@@ -94,8 +99,8 @@ impl<R: Read> Scanner<R> {
         Self::with_capacity(Self::DEFAULT_CAPACITY, u64::MAX, reader)
     }
 
-    /// A scanner without terminator, that reads up to `capacity` bytes at a time and finds a message too long that has
-    /// more than `max_message` bytes, its terminator not counted.
+    /// A scanner without terminator, that reads up to `capacity` bytes at a time and finds a
+    /// message too long that has more than `max_message` bytes, its terminator not counted.
     pub fn with_capacity(capacity: NonZeroUsize, max_message: u64, reader: R) -> Self {
         Self {
             input: Input::new(capacity.get(), reader),
@@ -110,8 +115,8 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// Sets what ends the message, from the byte behind the last event on: bytes that were held back because they might
-    /// have begun the former terminator are looked at again.
+    /// Sets what ends the message, from the byte behind the last event on: bytes that were held
+    /// back because they might have begun the former terminator are looked at again.
     pub fn set_terminator(&mut self, terminator: &Terminator) {
         self.input.consume(mem::take(&mut self.lent));
         if !self.matcher.held().is_empty() {
@@ -129,7 +134,8 @@ impl<R: Read> Scanner<R> {
         };
     }
 
-    /// The next event in the bytes at hand, or `None` if there is none without [`fill`](Self::fill).
+    /// The next event in the bytes at hand, or `None` if there is none without
+    /// [`fill`](Self::fill).
     ///
     /// After the end of the stream it is [`Event::Eof`] for ever.
     #[inline]
@@ -202,23 +208,25 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// Reads once, and waits for it. Returns the number of bytes that came; 0 is the end of the stream.
+    /// Reads once, and waits for it. Returns the number of bytes that came; 0 is the end of the
+    /// stream.
     ///
-    /// To be called when [`next_event`](Self::next_event) is `None`: else bytes are at hand already, and it says how many
-    /// without reading.
+    /// To be called when [`next_event`](Self::next_event) is `None`: else bytes are at hand
+    /// already, and it says how many without reading.
     ///
     /// # Errors
     ///
-    /// Those of the reader, except an interruption, after which it reads again. The scanner stays as it was, so that
-    /// after a timeout both functions can be called again.
+    /// Those of the reader, except an interruption, after which it reads again. The scanner stays
+    /// as it was, so that after a timeout both functions can be called again.
     pub fn fill(&mut self) -> io::Result<usize> {
         let bytes = self.input.fill()?;
         self.at_end = bytes == 0;
         Ok(bytes)
     }
 
-    /// Drops what was read but not handed on, and what is known of the unfinished message. A terminator that was found
-    /// is still told, and the one in force stays, with what remains of a count.
+    /// Drops what was read but not handed on, and what is known of the unfinished message. A
+    /// terminator that was found is still told, and the one in force stays, with what remains of a
+    /// count.
     pub fn discard(&mut self) {
         self.lent = 0;
         self.input.discard();

@@ -1,8 +1,9 @@
 //! The server: accepts connections, and gives each a thread for its conversation.
 //!
-//! A thread per connection, blocking, is the simplest thing that is concurrent: the kernel's scheduler is the event loop,
-//! and a conversation is ordinary code. It costs about 13 KiB of resident memory a connection and a context switch a
-//! message, so it is right up to some thousand connections, and wrong for a hundred thousand.
+//! A thread per connection, blocking, is the simplest thing that is concurrent: the kernel's
+//! scheduler is the event loop, and a conversation is ordinary code. It costs about 13 KiB of
+//! resident memory a connection and a context switch a message, so it is right up to some thousand
+//! connections, and wrong for a hundred thousand.
 
 use std::any::Any;
 use std::io;
@@ -24,6 +25,36 @@ use crate::options::ServerOptions;
 use crate::registry::{Refusal, Registry, Slot};
 use crate::report::Report;
 
+impl ServerOptions {
+    /// A server that listens on this address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Bind`], if the address cannot be had.
+    pub fn bind(self, address: &Address) -> Result<Server, Error> {
+        Listener::bind(address, self.request_queue_size)
+            .and_then(|listener| Server::new(self, listener))
+            .map_err(|source| Error::Bind {
+                address: address.clone(),
+                source,
+            })
+    }
+
+    /// A server on a socket that is bound already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Bind`], if the socket cannot listen.
+    pub fn from_listener(self, listener: impl Into<Listener>) -> Result<Server, Error> {
+        let listener = listener.into();
+        let address = listener.local_addr().unwrap_or(Address::Inherited);
+        listener
+            .listen(self.request_queue_size)
+            .and_then(|()| Server::new(self, listener))
+            .map_err(|source| Error::Bind { address, source })
+    }
+}
+
 /// A listening server: the article's `EchoServer`, for any [`Handler`].
 #[derive(Debug)]
 pub struct Server {
@@ -38,8 +69,8 @@ pub struct Server {
 pub struct Handle(Arc<Registry>);
 
 impl Handle {
-    /// Makes [`serve_forever`](Server::serve_forever) stop listening, let each conversation answer what it has received,
-    /// and return. Does not wait for that. Stopping twice is stopping once.
+    /// Makes [`serve_forever`](Server::serve_forever) stop listening, let each conversation answer
+    /// what it has received, and return. Does not wait for that. Stopping twice is stopping once.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -52,7 +83,7 @@ impl Server {
     ///
     /// [`Error::BadAddress`], [`Error::Bind`].
     pub fn bind(address: &str) -> Result<Self, Error> {
-        ServerOptions::new().bind(&address.parse()?)
+        ServerOptions::new().bind(&address.parse::<Address>()?)
     }
 
     /// A server with the default options, on a socket that is bound already.
@@ -64,7 +95,7 @@ impl Server {
         ServerOptions::new().from_listener(listener)
     }
 
-    pub(crate) fn new(options: ServerOptions, listener: Listener) -> io::Result<Self> {
+    fn new(options: ServerOptions, listener: Listener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         log::info!("bind: address={address}");
         log::info!("listen: backlog={}", options.request_queue_size);
@@ -87,13 +118,14 @@ impl Server {
         Handle(Arc::clone(&self.registry))
     }
 
-    /// Accepts connections until [stopped](Handle::stop), each with a thread and a handler of its own, made on that thread
-    /// by `make_handler`. Returns when all conversations have ended, or the grace period has.
+    /// Accepts connections until [stopped](Handle::stop), each with a thread and a handler of its
+    /// own, made on that thread by `make_handler`. Returns when all conversations have ended, or
+    /// the grace period has.
     ///
     /// # Errors
     ///
-    /// [`Error::Accept`], if the listening socket fails for good. Shortages of descriptors, memory or threads are waited
-    /// out instead.
+    /// [`Error::Accept`], if the listening socket fails for good. Shortages of descriptors, memory
+    /// or threads are waited out instead.
     pub fn serve_forever<H, F>(self, make_handler: F) -> Result<Report, Error>
     where
         H: Handler,
@@ -127,7 +159,8 @@ impl Server {
         Ok(self.registry.drain(self.options.grace))
     }
 
-    /// Starts a conversation on a thread of its own. An error means that there can be no more threads.
+    /// Starts a conversation on a thread of its own. An error means that there can be no more
+    /// threads.
     fn process_request<H, F>(
         &self,
         stream: Stream,
@@ -156,8 +189,9 @@ impl Server {
             })
     }
 
-    /// Serves one connection, on this thread, and returns how it went: `None` if none came in time, if the one that came
-    /// was refused by [`verify_request`](ServerOptions::verify_request), or if the server is stopped.
+    /// Serves one connection, on this thread, and returns how it went: `None` if none came in time,
+    /// if the one that came was refused by [`verify_request`](ServerOptions::verify_request), or if
+    /// the server is stopped.
     ///
     /// # Errors
     ///
@@ -213,7 +247,8 @@ impl AsFd for Server {
     }
 }
 
-/// The life of one connection, on its thread: made, talked over, closed. A panic of the handler ends no more than that.
+/// The life of one connection, on its thread: made, talked over, closed. A panic of the handler
+/// ends no more than that.
 fn serve<H: Handler>(
     slot: &Slot,
     peer: &Peer,

@@ -1,8 +1,9 @@
 //! What ends a message: a byte string, a byte count, or nothing.
 //!
-//! Python's `set_terminator` takes `bytes`, an `int` or `None` and looks at the type at every read. Here the three are
-//! an enum, and the values that asynchat treats as none (`b""` and `0`) become [`Terminator::None`] on the way in, so
-//! that whoever holds a byte string knows that it has a first byte.
+//! Python's `set_terminator` takes `bytes`, an `int` or `None` and looks at the type at every read.
+//! Here the three are an enum, and the values that asynchat treats as none (`b""` and `0`) become
+//! [`Terminator::None`] on the way in, so that whoever holds a byte string knows that it has a
+//! first byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,8 +12,9 @@ use std::ops::Deref;
 
 /// What ends the message that is being received.
 ///
-/// Made by conversion: `Terminator::from(b"\r\n")`, from a `str`, a `Vec<u8>` or a `String` for a byte string, from a
-/// `u64` for a count. Empty bytes and a count of 0 mean none, as in asynchat. A literal is not copied.
+/// Made by conversion: `Terminator::from(b"\r\n")`, from a `str`, a `Vec<u8>` or a `String` for a
+/// byte string, from a `u64` for a count. Empty bytes and a count of 0 mean none, as in asynchat. A
+/// literal is not copied.
 ///
 /// ```
 /// use synchat::Terminator;
@@ -25,7 +27,8 @@ use std::ops::Deref;
 pub enum Terminator {
     /// The message ends with exactly these bytes, wherever reads split them.
     Bytes(NonEmptyBytes),
-    /// The message ends after this many bytes more. One-shot: once they have come, the terminator is [`None`](Self::None).
+    /// The message ends after this many bytes more. One-shot: once they have come, the terminator
+    /// is [`None`](Self::None).
     Length(NonZeroU64),
     /// No message ends: bytes are handed on as they arrive.
     #[default]
@@ -37,10 +40,12 @@ pub enum Terminator {
 pub struct NonEmptyBytes(Cow<'static, [u8]>);
 
 impl Terminator {
-    /// Carriage return and line feed: the line end of the article's echo server and of the internet's text protocols.
+    /// Carriage return and line feed: the line end of the article's echo server and of the
+    /// internet's text protocols.
     pub const CRLF: Self = Self::Bytes(NonEmptyBytes(Cow::Borrowed(b"\r\n")));
 
-    /// What is left to wait for after `received` bytes of a message: a count shrinks and ends as none.
+    /// What is left to wait for after `received` bytes of a message: a count shrinks and ends as
+    /// none.
     pub(crate) fn advance(&mut self, received: u64) {
         if let Self::Length(count) = self {
             *self = Self::from(count.get().saturating_sub(received));

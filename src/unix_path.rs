@@ -1,8 +1,9 @@
 //! The path of a Unix socket: taken when free or left over, given back at the end.
 //!
-//! A server that ends without warning leaves its path behind, and `bind` refuses a path that exists. So a path is
-//! replaced if it is a socket on which nothing answers, and only then. Between that look and the replacement another
-//! server could take the path; starting two on one path at the same instant is for the operator to avoid.
+//! A server that ends without warning leaves its path behind, and `bind` refuses a path that
+//! exists. So a path is replaced if it is a socket on which nothing answers, and only then. Between
+//! that look and the replacement another server could take the path; starting two on one path at
+//! the same instant is for the operator to avoid.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -61,7 +62,8 @@ impl OwnedPath {
                 "a file that is not a socket has this path",
             ));
         }
-        // To connect blocks while the server's backlog is full, and a Unix socket has no timeout for it.
+        // To connect blocks while the server's backlog is full, and a Unix socket has no timeout
+        // for it.
         let (answer, answered) = mpsc::channel();
         let target = path.to_owned();
         thread::Builder::new().spawn(move || answer.send(UnixStream::connect(target).map(drop)))?;

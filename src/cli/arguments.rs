@@ -1,9 +1,12 @@
-//! Arguments and environment to [`Settings`]: a flag beats the environment, the environment beats the default.
+//! Arguments and environment to [`Settings`]: a flag beats the environment, the environment beats
+//! the default.
+//!
+//! First the arguments are read for their form, so that help is to be had whatever else is wrong;
+//! then values are taken in, the environment's before the flags'.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-use synchat::{Address, Error, Terminator};
+use synchat::{Address, AddressError, Terminator};
 
 use super::help;
 use super::options::{OPTIONS, Opt, Settings, variable};
@@ -16,84 +19,32 @@ pub(crate) enum Invocation {
     Print(String),
 }
 
-/// Parses the arguments, without the program's name. An error is one line that says what would have been right.
+/// Parses the arguments, without the program's name. An error is one line that says what would have
+/// been right.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Invocation, String> {
-    let mut settings = Settings::default();
-    // Variables that no option has are left alone: container engines make some of their own, such as SYNCHAT_PORT.
-    for option in OPTIONS {
-        let name = option.variable();
-        if let Some(value) = environment(&name) {
-            let value = text(&value)?;
-            (option.set)(&mut settings, value)
-                .map_err(|form| format!("{name}={value}: not {form}"))?;
-        }
-    }
-    let name = variable("address");
-    if let Some(value) = environment(&name) {
-        settings.address = address(text(&value)?).map_err(|error| format!("{name}: {error}"))?;
-    }
-
+    let mut given = Given::default();
     let mut arguments = arguments.into_iter();
     let mut options_are_over = false;
-    let mut given_address = None;
-    let mut times = HashMap::new();
     while let Some(argument) = arguments.next() {
         let argument = text(&argument)?;
-        if argument == "--" && !options_are_over {
-            options_are_over = true;
-        } else if let Some(long) = argument.strip_prefix("--").filter(|_| !options_are_over) {
-            let (long, attached) = long
-                .split_once('=')
-                .map_or((long, None), |(long, value)| (long, Some(value)));
-            match (long, attached) {
-                ("help", None) => return Ok(Invocation::Print(help::long())),
-                ("version", None) => return Ok(Invocation::Print(help::version())),
-                _ => {}
+        let options = argument.strip_prefix('-').filter(|_| !options_are_over);
+        let printed = match options.map(|letters| (letters, letters.strip_prefix('-'))) {
+            None => given.take_address(argument)?,
+            Some((_, Some(""))) => {
+                options_are_over = true;
+                None
             }
-            let option = OPTIONS.iter().find(|option| option.long == long);
-            let option = option
-                .ok_or_else(|| format!("--{long}: no such option; synchat --help lists them"))?;
-            match (option.value, attached) {
-                (None, None) => switch(option, &mut settings, &mut times)?,
-                (None, Some(value)) => {
-                    return Err(format!("--{long}={value}: --{long} takes no value"));
-                }
-                (Some(_), Some(value)) => set(option, &mut settings, value)?,
-                (Some(metavar), None) => {
-                    let value = arguments
-                        .next()
-                        .ok_or_else(|| format!("--{long}: it needs a value, {metavar}"))?;
-                    set(option, &mut settings, text(&value)?)?;
-                }
-            }
-        } else if let Some(letters) = argument.strip_prefix('-').filter(|_| !options_are_over) {
-            if letters.is_empty() {
-                return Err("-: no such option; synchat --help lists them".to_owned());
-            }
-            for letter in letters.chars() {
-                match letter {
-                    'h' => return Ok(Invocation::Print(help::short())),
-                    'V' => return Ok(Invocation::Print(help::version())),
-                    _ => {}
-                }
-                let option = OPTIONS.iter().find(|option| option.short == Some(letter));
-                let option = option.ok_or_else(|| {
-                    format!("-{letter}: no such option; synchat --help lists them")
-                })?;
-                switch(option, &mut settings, &mut times)?;
-            }
-        } else if let Some(first) = given_address.replace(argument.to_owned()) {
-            return Err(format!(
-                "{first:?} and {argument:?}: only one address can be served"
-            ));
+            Some((_, Some(long))) => given.take_long(long, || arguments.next())?,
+            Some((letters, None)) => given.take_letters(letters)?,
+        };
+        if let Some(text) = printed {
+            return Ok(Invocation::Print(text));
         }
     }
-    if let Some(given) = given_address {
-        settings.address = address(&given)?;
-    }
+    let settings = given.over(from_environment(environment)?)?;
     match settings.terminator {
         Terminator::Length(length) if length.get() > settings.limits.max_message => Err(format!(
             "--terminator length:{length}: longer than --max-message {}; raise that one",
@@ -103,19 +54,117 @@ pub(crate) fn parse(
     }
 }
 
-fn set(option: &Opt, settings: &mut Settings, value: &str) -> Result<(), String> {
-    (option.set)(settings, value).map_err(|form| format!("--{} {value:?}: not {form}", option.long))
+/// The arguments, by form. What takes them in returns a text if that is all that is wanted.
+#[derive(Default)]
+struct Given {
+    /// In order. A switch has the number of times that it was given up to there.
+    options: Vec<(&'static Opt, String)>,
+    address: Option<String>,
 }
 
-/// Counts a switch: the value that it is set to is how often it was given.
-fn switch(
-    option: &Opt,
-    settings: &mut Settings,
-    times: &mut HashMap<&'static str, usize>,
-) -> Result<(), String> {
-    let count = times.entry(option.long).or_default();
-    *count += 1;
-    set(option, settings, &count.to_string())
+impl Given {
+    fn take_address(&mut self, address: &str) -> Result<Option<String>, String> {
+        match self.address.replace(address.to_owned()) {
+            None => Ok(None),
+            Some(first) => Err(format!(
+                "{first:?} and {address:?}: only one address can be served"
+            )),
+        }
+    }
+
+    /// Takes `--name`, `--name=value` or `--name value`, without its dashes.
+    fn take_long(
+        &mut self,
+        argument: &str,
+        next: impl FnOnce() -> Option<OsString>,
+    ) -> Result<Option<String>, String> {
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument, None),
+        };
+        let print = match name {
+            "help" => Some(help::long as fn() -> String),
+            "version" => Some(help::version as fn() -> String),
+            _ => None,
+        };
+        let option = OPTIONS.iter().find(|option| option.long == name);
+        let value = match (option, option.and_then(|option| option.value), attached) {
+            (None, _, _) if print.is_none() => return Err(no_such(&format!("--{name}"))),
+            (_, None, Some(value)) => {
+                return Err(format!("--{name}={value}: --{name} takes no value"));
+            }
+            (_, Some(_), Some(value)) => value.to_owned(),
+            (_, Some(metavar), None) => {
+                let value =
+                    next().ok_or_else(|| format!("--{name}: it needs a value, {metavar}"))?;
+                text(&value)?.to_owned()
+            }
+            (Some(switch), None, None) => self.times(switch),
+            (None, None, None) => String::new(),
+        };
+        self.options.extend(option.map(|option| (option, value)));
+        Ok(print.map(|print| print()))
+    }
+
+    /// Takes `-v`, `-vv`, `-qv`, without the dash.
+    fn take_letters(&mut self, letters: &str) -> Result<Option<String>, String> {
+        if letters.is_empty() {
+            return Err(no_such("-"));
+        }
+        for letter in letters.chars() {
+            match letter {
+                'h' => return Ok(Some(help::short())),
+                'V' => return Ok(Some(help::version())),
+                _ => {}
+            }
+            let option = OPTIONS.iter().find(|option| option.short == Some(letter));
+            let option = option.ok_or_else(|| no_such(&format!("-{letter}")))?;
+            self.options.push((option, self.times(option)));
+        }
+        Ok(None)
+    }
+
+    /// How often a switch was given, with this time.
+    fn times(&self, switch: &Opt) -> String {
+        let before = self
+            .options
+            .iter()
+            .filter(|(option, _)| option.long == switch.long);
+        (before.count() + 1).to_string()
+    }
+
+    /// Takes the values in, over those of the environment.
+    fn over(self, mut settings: Settings) -> Result<Settings, String> {
+        for (option, value) in self.options {
+            (option.set)(&mut settings, &value)
+                .map_err(|form| format!("--{} {value:?}: not {form}", option.long))?;
+        }
+        if let Some(given) = self.address {
+            settings.address = address(&given)?;
+        }
+        Ok(settings)
+    }
+}
+
+/// The defaults, and over them what the environment says. Variables that no option has are left
+/// alone: container engines make some of their own, such as `SYNCHAT_PORT`.
+fn from_environment(environment: impl Fn(&str) -> Option<OsString>) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    let with_name = |name: &str, problem: String| format!("{name}: {problem}");
+    for option in OPTIONS {
+        let name = option.variable();
+        if let Some(value) = environment(&name) {
+            let value = text(&value).map_err(|problem| with_name(&name, problem))?;
+            (option.set)(&mut settings, value)
+                .map_err(|form| with_name(&name, format!("{value:?}: not {form}")))?;
+        }
+    }
+    let name = variable("address");
+    if let Some(value) = environment(&name) {
+        let value = text(&value).map_err(|problem| with_name(&name, problem))?;
+        settings.address = address(value).map_err(|problem| with_name(&name, problem))?;
+    }
+    Ok(settings)
 }
 
 fn text(argument: &OsStr) -> Result<&str, String> {
@@ -125,7 +174,11 @@ fn text(argument: &OsStr) -> Result<&str, String> {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error: Error| {
+    text.parse().map_err(|error: AddressError| {
         format!("{error}; it takes HOST:PORT, [V6]:PORT, unix:PATH or fd:0")
     })
+}
+
+fn no_such(option: &str) -> String {
+    format!("{option}: no such option; synchat --help lists them")
 }

@@ -8,5 +8,5 @@ mod values;
 
 pub(crate) use arguments::{Invocation, parse};
 pub(crate) use help::greeting;
-pub(crate) use logging::start as start_logging;
+pub(crate) use logging::{one_line, start as start_logging};
 pub(crate) use options::Settings;

@@ -1,4 +1,5 @@
-//! All options, in one table: from it come parsing, help and the environment's names, and the README is checked by it.
+//! All options, in one table: from it come parsing, help and the environment's names, and the
+//! README is checked by it.
 
 use std::path::PathBuf;
 
@@ -48,8 +49,8 @@ pub(crate) struct Opt {
     pub(crate) about: &'static str,
     /// What more there is to say, for the long help.
     pub(crate) details: &'static str,
-    /// Takes the value into the settings; a switch gets the number of times that it was given. An error is the form
-    /// that would have been right.
+    /// Takes the value into the settings; a switch gets the number of times that it was given. An
+    /// error is the form that would have been right.
     pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
@@ -151,11 +152,11 @@ pub(crate) const OPTIONS: &[Opt] = &[
         long: "verbose",
         short: Some('v'),
         value: None,
-        default: "info",
+        default: "off",
         about: "log each callback (-v), each read and write (-vv)",
         details: "SYNCHAT_VERBOSE takes 0, 1 or 2.",
         set: |settings, text| {
-            count(text, 0..=u64::MAX).map(|times| {
+            count(text, 0..=9).map(|times| {
                 settings.logging.level = match times {
                     0 => LevelFilter::Info,
                     1 => LevelFilter::Debug,
@@ -168,11 +169,11 @@ pub(crate) const OPTIONS: &[Opt] = &[
         long: "quiet",
         short: Some('q'),
         value: None,
-        default: "info",
+        default: "off",
         about: "log warnings and errors alone",
         details: "SYNCHAT_QUIET takes 0 or 1. Of -q and -v the last one counts.",
         set: |settings, text| {
-            count(text, 0..=u64::MAX).map(|times| {
+            count(text, 0..=9).map(|times| {
                 if times > 0 {
                     settings.logging.level = LevelFilter::Warn;
                 }

@@ -1,8 +1,9 @@
 //! The article's `EchoHandler`: sends each message back, whole and with its terminator.
 //!
-//! Side by side with the Python: `__init__` is `handle_connect`, `ibuffer` is one `Vec` instead of a list of pieces,
-//! `send_data` is the same three steps. Beyond the article it covers the other two kinds of terminator: for a count it
-//! sends the bytes alone, without a terminator it sends bytes as they arrive, like the `asyncore` echo.
+//! Side by side with the Python: `__init__` is `handle_connect`, `ibuffer` is one `Vec` instead of
+//! a list of pieces, `send_data` is the same three steps. Beyond the article it covers the other
+//! two kinds of terminator: for a count it sends the bytes alone, without a terminator it sends
+//! bytes as they arrive, like the `asyncore` echo.
 
 use crate::chat::Chat;
 use crate::handler::{Handler, HandlerResult};
@@ -57,7 +58,8 @@ impl Handler for Echo {
     }
 
     fn message_too_long(&mut self, limit: u64, chat: &mut Chat) -> HandlerResult {
-        // Only where messages end with a byte string can an answer be told from an echo, by its place in the order.
+        // Only where messages end with a byte string can an answer be told from an echo, by its
+        // place in the order.
         self.ibuffer.clear();
         match self.terminator {
             Terminator::Bytes(_) => {

@@ -1,4 +1,5 @@
-//! Ready protocols, one file each, found by name. To add one: write its file, and add a line to [`HANDLERS`].
+//! Ready protocols, one file each, found by name. To add one: write its file, and add a line to
+//! [`HANDLERS`].
 
 mod echo;
 
@@ -14,12 +15,13 @@ pub struct NamedHandler {
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
-    /// Makes the handler of one connection, which is to find messages that end with this terminator.
+    /// Makes the handler of one connection, which is to find messages that end with this
+    /// terminator.
     pub make: fn(&Terminator) -> Box<dyn Handler + Send>,
 }
 
 /// All ready protocols.
-pub const HANDLERS: &[NamedHandler] = &[NamedHandler {
+pub static HANDLERS: &[NamedHandler] = &[NamedHandler {
     name: "echo",
     about: "sends each message back, with its terminator",
     make: |terminator| Box::new(Echo::new(terminator.clone())),

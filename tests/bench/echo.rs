@@ -1,9 +1,10 @@
 //! Echo throughput over real sockets: `cargo bench --bench echo [-- NAME=ADDRESS …]`.
 //!
-//! Measures this crate's server, which it starts, and any others that are running already, on the same work: lines per
-//! second, closed loop, every byte of every reply checked. One thread drives all connections in waves: it writes a batch of
-//! lines to each, then reads the batch back from each, so that the load costs as little as it can beside two cores'
-//! worth of server. Servers take turns within a round; reported are medians over the rounds, and ratios of them.
+//! Measures this crate's server, which it starts, and any others that are running already, on the
+//! same work: lines per second, closed loop, every byte of every reply checked. One thread drives
+//! all connections in waves: it writes a batch of lines to each, then reads the batch back from
+//! each, so that the load costs as little as it can beside two cores' worth of server. Servers take
+//! turns within a round; reported are medians over the rounds, and ratios of them.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,7 +12,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What is asked of a server: so many connections, each a batch of so many lines at a time, of so many bytes.
+/// What is asked of a server: so many connections, each a batch of so many lines at a time, of so
+/// many bytes.
 struct Work {
     name: &'static str,
     connections: usize,

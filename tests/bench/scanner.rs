@@ -1,7 +1,8 @@
 //! How fast bytes become events, and an echo, in memory: `cargo bench --bench scanner`.
 //!
-//! The reader hands out one block again and again, 64 KiB at a time, as a socket with a full buffer would; its copy is
-//! part of the figures. Reported is the best of the rounds with their median, in bytes received per second.
+//! The reader hands out one block again and again, 64 KiB at a time, as a socket with a full buffer
+//! would; its copy is part of the figures. Reported is the best of the rounds with their median, in
+//! bytes received per second.
 
 use std::io::{self, Read};
 use std::time::Instant;

@@ -1,1 +1,519 @@
-//! To be written.
+//! The real binary's arguments and environment: what is refused and how, what is honoured, and what
+//! is printed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Output, Stdio};
+
+use synchat::Address;
+
+use crate::support::process::{
+    Directory, Running, ServerProcess, complaint, run, run_to_its_end, synchat,
+};
+
+/// Every option's variable, and the address's.
+const VARIABLES: [&str; 11] = [
+    "SYNCHAT_ADDRESS",
+    "SYNCHAT_BACKLOG",
+    "SYNCHAT_HANDLER",
+    "SYNCHAT_LOG_FILE",
+    "SYNCHAT_LOG_TIME",
+    "SYNCHAT_MAX_MESSAGE",
+    "SYNCHAT_QUIET",
+    "SYNCHAT_STACK_SIZE",
+    "SYNCHAT_TERMINATOR",
+    "SYNCHAT_TOO_LONG",
+    "SYNCHAT_VERBOSE",
+];
+
+/// Expects bad usage, and that the one line about it says all of this.
+#[track_caller]
+fn assert_refused(arguments: &[&str], told: &[&str]) {
+    let line = complaint(&run(arguments), 2);
+    for word in told {
+        assert!(line.contains(word), "{arguments:?}: no {word:?} in: {line}");
+    }
+}
+
+#[track_caller]
+fn printed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr.escape_ascii().to_string(), "");
+    String::from_utf8(output.stdout.clone()).expect("it prints text")
+}
+
+fn server_with_environment(variables: &[(&str, &str)], arguments: &[&str]) -> ServerProcess {
+    ServerProcess::starts_from(
+        synchat()
+            .arg("127.0.0.1:0")
+            .envs(variables.iter().copied())
+            .args(arguments),
+    )
+}
+
+/// The backlog that a server has logged.
+fn backlog(mut server: ServerProcess) -> String {
+    let line = server.logs("listen:");
+    let (_, backlog) = line.trim_end().split_once(" backlog=").expect("it has one");
+    backlog.to_owned()
+}
+
+/// A listening socket for a server to inherit, so that its test knows the address beforehand.
+fn a_listening_socket() -> (Stdio, Address) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (OwnedFd::from(listener).into(), address.into())
+}
+
+/// A pipe that nobody reads.
+fn a_broken_pipe() -> Stdio {
+    let (_, writer) = io::pipe().unwrap();
+    writer.into()
+}
+
+/// A device on which there is no room.
+fn a_full_device() -> Stdio {
+    let device = File::options().write(true).open("/dev/full");
+    device.expect("Linux has this device").into()
+}
+
+#[test]
+fn an_unknown_option_is_named() {
+    for option in ["--nope", "--Help", "--back", "-x", "--backlogs=1", "-"] {
+        let name = option.split('=').next().unwrap();
+        assert_refused(&[option], &[&format!(" {name}: no such option"), "--help"]);
+    }
+    assert_refused(&["-vx"], &[" -x: no such option"]);
+    assert_refused(&["-v=1"], &[" -=: no such option"]);
+    assert_refused(&["--=1"], &["no such option"]);
+    assert_refused(&["127.0.0.1:0", "--nope"], &["--nope"]);
+}
+
+#[test]
+fn an_option_without_its_value_is_named_with_what_is_missing() {
+    for (option, value) in [
+        ("--handler", "NAME"),
+        ("--terminator", "T"),
+        ("--max-message", "BYTES"),
+        ("--too-long", "close|discard"),
+        ("--backlog", "N"),
+        ("--stack-size", "BYTES"),
+        ("--log-file", "PATH"),
+        ("--log-time", "epoch|rfc3339|none"),
+    ] {
+        assert_refused(
+            &["127.0.0.1:0", option],
+            &[&format!("{option}: it needs a value, {value}")],
+        );
+    }
+}
+
+#[test]
+fn a_switch_takes_no_value() {
+    for option in ["--verbose=1", "--quiet="] {
+        let (name, _) = option.split_once('=').unwrap();
+        assert_refused(&[option], &[option, &format!("{name} takes no value")]);
+    }
+}
+
+#[test]
+fn help_and_version_take_no_value_either() {
+    for option in ["--help=1", "--version="] {
+        let (name, _) = option.split_once('=').unwrap();
+        assert_refused(&[option], &[option, &format!("{name} takes no value")]);
+    }
+}
+
+#[test]
+fn a_value_that_is_not_accepted_is_named_with_the_form_that_is() {
+    let bytes = "a number of bytes, or of KiB or MiB as in 64KiB, from ";
+    let number = "a number from 1 to 2147483647";
+    let too_long = "one of: close, discard";
+    let log_time = "one of: epoch, rfc3339, none";
+    let cases = [
+        ("--max-message", "", bytes),
+        ("--max-message", "0", bytes),
+        ("--max-message", "-1", bytes),
+        ("--max-message", "64KB", bytes),
+        ("--max-message", "1 MiB", bytes),
+        ("--max-message", "1025MiB", "to 1073741824"),
+        ("--max-message", "99999999999999999999", bytes),
+        ("--stack-size", "1", "from 65536 to 1073741824"),
+        ("--stack-size", "63KiB", "from 65536 "),
+        ("--stack-size", "lots", bytes),
+        ("--backlog", "", number),
+        ("--backlog", "0", number),
+        ("--backlog", "2147483648", number),
+        ("--backlog", "1KiB", number),
+        ("--backlog", "--quiet", number),
+        ("--too-long", "Close", too_long),
+        ("--too-long", "", too_long),
+        ("--log-time", "iso", log_time),
+        ("--handler", "ech", "one of: echo"),
+        ("--log-file", "", "path of a file"),
+    ];
+    for (option, value, form) in cases {
+        let told = format!("{option} {value:?}: not ");
+        assert_refused(&[option, value], &[&told, form]);
+        assert_refused(&[&format!("{option}={value}")], &[&told, form]);
+    }
+}
+
+#[test]
+fn a_bad_terminator_is_named_with_the_form_that_is_good() {
+    let escapes = r"\r \n \t \0 \\ \xHH";
+    let cases = [
+        ("", "crlf, lf, nul, none, length:N, or bytes"),
+        (r"\q", escapes),
+        (r"a\", escapes),
+        (r"\x0", escapes),
+        (r"\xzz", escapes),
+        ("length:", "length:N"),
+        ("length:0", "length:N"),
+        ("length:-4", "length:N"),
+        ("length:4KiB", "length:N"),
+        ("length:99999999999999999999", "length:N"),
+    ];
+    for (value, form) in cases {
+        let told = format!("--terminator {value:?}: not ");
+        assert_refused(&["--terminator", value], &[&told, form]);
+    }
+}
+
+#[test]
+fn a_length_above_the_limit_of_messages_is_refused_with_advice() {
+    assert_refused(
+        &["--terminator", "length:65537"],
+        &["--terminator length:65537", "--max-message 65536", "raise"],
+    );
+    assert_refused(
+        &["--max-message", "9", "--terminator", "length:10"],
+        &["--terminator length:10", "--max-message 9", "raise"],
+    );
+    let server = ServerProcess::starts(&["--terminator=length:10", "--max-message=10"]);
+    server.client().sends("0123456789").expects("0123456789");
+}
+
+#[test]
+fn two_addresses_are_both_named() {
+    assert_refused(
+        &["127.0.0.1:0", "[::1]:0"],
+        &["\"127.0.0.1:0\"", "\"[::1]:0\"", "only one address"],
+    );
+    assert_refused(&["echo", "127.0.0.1:0"], &["\"echo\"", "only one address"]);
+}
+
+#[test]
+fn a_bad_address_is_named_with_what_is_wrong_and_the_forms_that_are_good() {
+    let cases = [
+        ("", "no port"),
+        ("localhost", "no port"),
+        ("7007", "no port"),
+        (":7007", "no host; 0.0.0.0 and [::] are"),
+        ("localhost:", "the port is not a number up to 65535"),
+        ("localhost:http", "the port is not a number up to 65535"),
+        ("127.0.0.1:65536", "the port is not a number up to 65535"),
+        (
+            "::1:7007",
+            "an IPv6 address stands in brackets, as in [::1]:7007",
+        ),
+        ("[::1]", "no port"),
+        ("two words:1", "the host is not a name"),
+        ("unix:", "no path after unix:"),
+        ("fd:1", "only descriptor 0 can be inherited"),
+        ("fd:", "only descriptor 0 can be inherited"),
+    ];
+    for (address, problem) in cases {
+        assert_refused(
+            &[address],
+            &[
+                &format!("{address:?} is not an address: {problem}"),
+                "HOST:PORT, [V6]:PORT, unix:PATH or fd:0",
+            ],
+        );
+    }
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_is_refused() {
+    let bad = OsStr::from_bytes(b"unix:/tmp/\xff");
+    let attached = OsStr::from_bytes(b"--log-file=\xff");
+    let option = OsStr::new("--log-file");
+    for arguments in [&[bad][..], &[attached], &[option, bad]] {
+        let line = complaint(&run_to_its_end(synchat().args(arguments)), 2);
+        assert!(line.contains(r"\xFF") && line.contains("UTF-8"), "{line}");
+    }
+}
+
+#[test]
+fn a_complaint_about_an_argument_with_line_ends_is_one_line() {
+    for arguments in [
+        &["--no\nsuch"][..],
+        &["-\n"],
+        &["--verbose=\n"],
+        &["--backlog=\n"],
+        &["--terminator", "\n\\"],
+        &["a\nb:x"],
+        &["a\nb", "c"],
+    ] {
+        assert_refused(arguments, &[r"\n"]);
+    }
+    let output = run_to_its_end(synchat().env("SYNCHAT_BACKLOG", "1\n2"));
+    let line = complaint(&output, 2);
+    assert!(line.contains("SYNCHAT_BACKLOG"), "{line}");
+}
+
+#[test]
+fn a_bad_value_of_each_variable_is_refused_and_the_variable_named() {
+    for name in VARIABLES {
+        let value = match name {
+            "SYNCHAT_LOG_FILE" => "",
+            _ => r"\q",
+        };
+        let output = run_to_its_end(synchat().env(name, value));
+        let line = complaint(&output, 2);
+        assert!(line.contains(name) && line.contains(value), "{line}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_named() {
+    for name in VARIABLES {
+        let value = OsStr::from_bytes(b"\xff");
+        let line = complaint(&run_to_its_end(synchat().env(name, value)), 2);
+        assert!(line.contains(name) && line.contains("UTF-8"), "{line}");
+    }
+}
+
+#[test]
+fn variables_set_what_flags_set() {
+    let directory = Directory::new();
+    let log = directory.at("log");
+    let variables: [(&str, OsString); 11] = [
+        ("SYNCHAT_ADDRESS", directory.socket("echo").into()),
+        ("SYNCHAT_BACKLOG", "7".into()),
+        ("SYNCHAT_HANDLER", "echo".into()),
+        ("SYNCHAT_LOG_FILE", log.clone().into()),
+        ("SYNCHAT_LOG_TIME", "none".into()),
+        ("SYNCHAT_MAX_MESSAGE", "4".into()),
+        ("SYNCHAT_QUIET", "0".into()),
+        ("SYNCHAT_STACK_SIZE", "64KiB".into()),
+        ("SYNCHAT_TERMINATOR", "lf".into()),
+        ("SYNCHAT_TOO_LONG", "discard".into()),
+        ("SYNCHAT_VERBOSE", "1".into()),
+    ];
+    assert!(variables.iter().map(|(name, _)| *name).eq(VARIABLES));
+    let server = ServerProcess::starts_from(synchat().envs(variables));
+    assert_eq!(server.address(), &Address::Unix(directory.at("echo")));
+    let mut peer = server.client();
+    peer.sends("four\nlonger\nnext\n");
+    peer.expects("four\nerror: message longer than 4 bytes\nnext\n");
+    let log = fs::read_to_string(log).unwrap();
+    let [bind, listen, ..] = log.lines().collect::<Vec<_>>()[..] else {
+        panic!("{log}");
+    };
+    assert!(bind.starts_with("    INFO 1 "), "{bind}");
+    assert!(listen.ends_with(" listen: backlog=7"), "{listen}");
+    assert!(log.contains("collect_incoming_data: [four]"), "{log}");
+}
+
+#[test]
+fn the_variable_for_quiet_silences_the_greeting_and_the_log() {
+    let (socket, address) = a_listening_socket();
+    let mut command = synchat();
+    command.arg("fd:0").stdin(socket).env("SYNCHAT_QUIET", "1");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = ServerProcess::starts_unheard(&mut command, address);
+    server.client().sends("hello\r\n").expects("hello\r\n");
+    assert_eq!(server.killed(), (String::new(), String::new()));
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_default() {
+    let environment = [("SYNCHAT_BACKLOG", "7")];
+    let flag = ["--backlog", "9"];
+    assert_eq!(backlog(server_with_environment(&[], &[])), "4096");
+    assert_eq!(backlog(server_with_environment(&environment, &[])), "7");
+    assert_eq!(backlog(server_with_environment(&environment, &flag)), "9");
+    assert_eq!(backlog(server_with_environment(&[], &flag)), "9");
+
+    // An address that is given: it has that of the variable out of the way.
+    let environment = [("SYNCHAT_ADDRESS", "unix:/nonexistent/path")];
+    let server = server_with_environment(&environment, &[]);
+    assert!(server.address().as_socket_addr().is_some());
+
+    // Of -q and -v, also where one of them is a variable, the flag counts.
+    let mut server = server_with_environment(&[("SYNCHAT_QUIET", "1")], &["-v"]);
+    server.client().sends("hello\r\n").expects("hello\r\n");
+    server.logs("found_terminator");
+}
+
+#[test]
+fn variables_that_no_option_has_are_left_alone() {
+    // Container engines make these for a service of that name.
+    let server = server_with_environment(
+        &[
+            ("SYNCHAT_PORT", "tcp://10.0.0.1:7007"),
+            ("SYNCHAT_SERVICE_HOST", "10.0.0.1"),
+            ("SYNCHAT_", ""),
+            ("SYNCHAT_HELP", "1"),
+        ],
+        &[],
+    );
+    server.client().sends("hello\r\n").expects("hello\r\n");
+}
+
+#[test]
+fn a_value_may_be_attached_or_stand_apart() {
+    for arguments in [&["--backlog=9"][..], &["--backlog", "9"]] {
+        assert_eq!(backlog(ServerProcess::starts(arguments)), "9");
+    }
+    // Only the first = is the option's.
+    let server = ServerProcess::starts(&["--terminator=="]);
+    server.client().sends("a=").expects("a=");
+}
+
+#[test]
+fn of_an_option_given_twice_the_last_one_counts() {
+    let server = ServerProcess::starts(&["--backlog", "3", "--backlog=4"]);
+    assert_eq!(backlog(server), "4");
+    let mut server = ServerProcess::starts(&["-q", "-v"]);
+    server.client().sends("hello\r\n").expects("hello\r\n");
+    server.logs("found_terminator");
+}
+
+#[test]
+fn the_address_may_stand_before_or_behind_the_options() {
+    for arguments in [
+        &["127.0.0.1:0", "--backlog", "9"][..],
+        &["--backlog", "9", "127.0.0.1:0"],
+        &["--backlog", "9", "--", "127.0.0.1:0"],
+    ] {
+        let server = ServerProcess::starts_from(synchat().args(arguments));
+        assert_eq!(backlog(server), "9");
+    }
+}
+
+#[test]
+fn two_dashes_end_the_options() {
+    assert_refused(&["--", "--help"], &["\"--help\" is not an address"]);
+    assert_refused(&["--", "-v"], &["\"-v\" is not an address"]);
+    assert_refused(&["--", "--"], &["\"--\" is not an address"]);
+}
+
+#[test]
+fn help_describes_every_option_and_variable() {
+    let help = printed(&run(&["--help"]));
+    for option in [
+        "--handler NAME",
+        "--terminator T",
+        "--max-message BYTES",
+        "--too-long close|discard",
+        "--backlog N",
+        "--stack-size BYTES",
+        "-v, --verbose",
+        "-q, --quiet",
+        "--log-file PATH",
+        "--log-time epoch|rfc3339|none",
+        "-h, --help",
+        "-V, --version",
+    ] {
+        let has = help.lines().any(|line| line.trim_start() == option);
+        assert!(has, "no line {option:?} in:\n{help}");
+    }
+    for name in VARIABLES {
+        assert!(help.contains(&format!("environment: {name}]")), "{name}");
+    }
+    assert_eq!(help.matches("environment: ").count(), VARIABLES.len());
+    for text in [
+        "Usage: synchat [OPTIONS] [ADDRESS]\n",
+        "Examples:\n",
+        "[default: 127.0.0.1:7007; ",
+        "[default: 64KiB; ",
+        "Exit codes: 0 done, 1 failed at run time, 2 bad usage.\n",
+    ] {
+        assert!(help.contains(text), "no {text:?} in:\n{help}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn the_short_help_has_a_line_for_each_option() {
+    let help = printed(&run(&["-h"]));
+    let lines = help.lines().filter(|line| line.starts_with("  -"));
+    let rest = help.lines().filter(|line| line.starts_with("      --"));
+    assert_eq!(lines.count() + rest.count(), 12, "{help}");
+    assert!(help.len() < printed(&run(&["--help"])).len());
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let version = format!("synchat {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(printed(&run(&["-V"])), version);
+    assert_eq!(printed(&run(&["--version"])), version);
+}
+
+#[test]
+fn help_is_given_whatever_else_is_asked_for() {
+    let help = printed(&run(&["--help"]));
+    assert_eq!(printed(&run(&["127.0.0.1:0", "-v", "--help"])), help);
+    assert_eq!(printed(&run(&["--help", "--nope"])), help);
+    assert_eq!(printed(&run(&["-vh"])), printed(&run(&["-h"])));
+}
+
+/// Runs the binary with this standard output to its end.
+fn run_printing_to(stdout: Stdio, arguments: &[&str]) -> Output {
+    let mut command = synchat();
+    command
+        .args(arguments)
+        .stdout(stdout)
+        .stderr(Stdio::piped());
+    Running::from(command.spawn().expect("the binary starts")).ends()
+}
+
+#[test]
+fn help_for_a_reader_that_is_gone_is_no_failure() {
+    for option in ["-h", "--help", "-V"] {
+        assert_eq!(printed(&run_printing_to(a_broken_pipe(), &[option])), "");
+    }
+}
+
+#[test]
+fn help_on_a_full_device_is_a_failure_told_in_one_line() {
+    for option in ["-h", "--help", "-V"] {
+        let line = complaint(&run_printing_to(a_full_device(), &[option]), 1);
+        assert!(line.contains("No space left on device"), "{line}");
+    }
+}
+
+#[test]
+fn a_complaint_that_nobody_can_read_still_has_its_exit_code() {
+    for stderr in [a_broken_pipe(), a_full_device()] {
+        let mut command = synchat();
+        command.arg("--nope").stdout(Stdio::null()).stderr(stderr);
+        let child = command.spawn().expect("the binary starts");
+        assert_eq!(Running::from(child).ends().status.code(), Some(2));
+    }
+}
+
+/// Expects that a server goes on although its greeting cannot be printed.
+fn assert_serves_without_its_greeting(command: &mut Command) {
+    let (socket, address) = a_listening_socket();
+    command.arg("fd:0").stdin(socket).stderr(Stdio::piped());
+    let mut server = ServerProcess::starts_unheard(command, address);
+    let listens = server.logs("listen:");
+    assert!(listens.contains(" INFO "), "{listens}");
+    for _ in 0..3 {
+        server.client().sends("hello\r\n").expects("hello\r\n");
+    }
+}
+
+#[test]
+fn a_greeting_that_cannot_be_printed_does_not_stop_the_server() {
+    assert_serves_without_its_greeting(synchat().stdout(a_broken_pipe()));
+    assert_serves_without_its_greeting(synchat().stdout(a_full_device()));
+}

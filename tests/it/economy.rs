@@ -1,1 +1,164 @@
-//! To be written.
+//! What a message costs once a conversation runs: one write for all replies to one read, and no
+//! allocation.
+//!
+//! Shown by counting. The allocator below counts for each thread apart, and the reader looks at the
+//! count whenever it is read from, so what is counted is the loop from one read to the next.
+
+#![allow(unsafe_code, reason = "an allocator cannot be written without it")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{self, Read};
+
+use synchat::{Chat, Echo, Handler, HandlerResult, Limits, Terminator, converse};
+
+use crate::support::hostile::{Call, Calls};
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+
+// SAFETY: all is left to the system's allocator; counting touches a plain thread-local number and
+// does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Reads the same bytes so many times, and notes the number of allocations at each.
+struct Repeated<'a> {
+    bytes: &'a [u8],
+    left: usize,
+    allocations: &'a mut Vec<u64>,
+}
+
+impl Read for Repeated<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.allocations.push(ALLOCATIONS.get());
+        if self.left == 0 {
+            return Ok(0);
+        }
+        self.left -= 1;
+        buffer[..self.bytes.len()].copy_from_slice(self.bytes);
+        Ok(self.bytes.len())
+    }
+}
+
+/// Runs a conversation of a thousand equal reads, and checks that from the tenth on none costs an
+/// allocation.
+fn check_no_allocations(mut handler: impl Handler, bytes: &[u8]) {
+    let mut allocations = Vec::with_capacity(2000);
+    let reader = Repeated {
+        bytes,
+        left: 1000,
+        allocations: &mut allocations,
+    };
+    let summary = converse(reader, io::sink(), &mut handler, &Limits::default());
+    assert_eq!(
+        summary.traffic.bytes_in,
+        1000 * bytes.len() as u64,
+        "{}",
+        summary.reason
+    );
+    assert!(summary.traffic.bytes_out > 0, "nothing was answered");
+    assert!(allocations[0] > 0, "the allocator does not count");
+    assert_eq!(
+        allocations[10],
+        allocations[1000],
+        "in {}",
+        bytes.escape_ascii()
+    );
+}
+
+#[test]
+fn a_steady_echo_allocates_nothing() {
+    check_no_allocations(Echo::new(Terminator::CRLF), b"hello\r\n");
+    check_no_allocations(
+        Echo::new(Terminator::CRLF),
+        &b"hello\r\n\r\nworld\r\n".repeat(100),
+    );
+    check_no_allocations(Echo::new(Terminator::CRLF), b"split\r\nover re");
+    check_no_allocations(Echo::new(5), b"hello");
+    check_no_allocations(Echo::new(Terminator::None), b"hello");
+}
+
+/// A length, a comma, so many bytes: answers each with a dot.
+#[derive(Default)]
+struct Netstrings {
+    length: u64,
+    in_body: bool,
+}
+
+impl Handler for Netstrings {
+    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+        chat.set_terminator(":");
+        Ok(())
+    }
+
+    fn collect_incoming_data(&mut self, data: &[u8], _: &mut Chat) -> HandlerResult {
+        if !self.in_body {
+            self.length = data.iter().fold(self.length, |length, digit| {
+                length * 10 + u64::from(digit - b'0')
+            });
+        }
+        Ok(())
+    }
+
+    fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult {
+        self.in_body = !self.in_body;
+        if self.in_body {
+            chat.set_terminator(std::mem::take(&mut self.length) + 1);
+            return Ok(());
+        }
+        chat.set_terminator(":");
+        Ok(chat.push(".")?)
+    }
+}
+
+#[test]
+fn a_protocol_that_changes_its_terminator_at_every_message_allocates_nothing() {
+    check_no_allocations(Netstrings::default(), b"5:hello,");
+    check_no_allocations(
+        Netstrings::default(),
+        &b"5:hello,0:,12:hello, world,".repeat(20),
+    );
+}
+
+#[test]
+fn every_read_is_answered_by_one_write_of_all_its_replies() {
+    let lines = b"hello\r\n".repeat(9000); // no more than one read, and less than the queue's bound
+    let calls = Calls::default();
+    let mut allocations = Vec::new();
+    let reader = Repeated {
+        bytes: &lines,
+        left: 50,
+        allocations: &mut allocations,
+    };
+    converse(
+        calls.reader(reader),
+        calls.writer(),
+        &mut Echo::new(Terminator::CRLF),
+        &Limits::default(),
+    );
+    let (reply, read) = (Call::Write(lines.clone()), Call::Read(lines.len()));
+    let mut expected: Vec<_> = [read, reply].into_iter().cycle().take(100).collect();
+    expected.push(Call::Read(0));
+    assert!(calls.noted() == expected);
+}

@@ -1,1 +1,166 @@
-//! To be written.
+//! The project's own rules, where a look at its files can check them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All Rust files below a folder.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn the_manifest_names_log_and_simplelog_and_no_other_package() {
+    let manifest = read("Cargo.toml");
+    let mut section = "";
+    let mut packages = Vec::new();
+    for line in manifest.lines() {
+        match line.strip_prefix('[') {
+            Some(name) => section = name.trim_end_matches(']'),
+            None if section.contains("dependencies") => {
+                packages.extend(line.split_once(" = ").map(|(name, _)| name));
+            }
+            None => {}
+        }
+    }
+    assert_eq!(packages, ["log", "simplelog"]);
+}
+
+#[test]
+fn unsafe_code_is_in_sys_alone() {
+    for file in rust_files("src") {
+        let text = read(&file);
+        let is_sys = file.ends_with("src/sys.rs");
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        let is_unsafe = code.into_iter().any(|line| {
+            line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == "unsafe")
+        });
+        assert_eq!(is_unsafe, is_sys, "{}", file.display());
+    }
+}
+
+#[test]
+fn simplelog_is_named_by_the_command_line_alone() {
+    for file in rust_files("src") {
+        let named = read(&file).contains("simplelog");
+        assert!(
+            !named || file.starts_with(root().join("src/cli")),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        assert!(read(&file).starts_with("//!"), "{}", file.display());
+    }
+}
+
+#[test]
+fn each_module_uses_only_modules_that_stand_before_it() {
+    let list = read("src/lib.rs");
+    let order: Vec<_> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    let place = |module: &str| order.iter().position(|other| *other == module);
+    for file in rust_files("src") {
+        let inside = file
+            .strip_prefix(root().join("src"))
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let module = inside.split(['/', '.']).next().unwrap();
+        let Some(own) = place(module) else {
+            assert!(
+                ["lib", "main", "cli"].contains(&module),
+                "lib.rs has no {module}"
+            );
+            continue;
+        };
+        for used in read(&file)
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("use crate::"))
+        {
+            let used = used.split([':', ';']).next().unwrap();
+            assert!(
+                used == module || place(used).is_some_and(|place| place < own),
+                "{inside} uses {used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_module_is_in_the_readme_and_in_the_crates_map() {
+    let (readme, map) = (read("README.md"), read("src/lib.rs"));
+    for file in rust_files("src") {
+        let name = file
+            .strip_prefix(root().join("src"))
+            .unwrap()
+            .to_str()
+            .unwrap();
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "README.md has no row for {name}"
+        );
+        if !name.starts_with("cli/") && name != "main.rs" && name != "lib.rs" {
+            assert!(
+                map.contains(&format!("`{name}`")),
+                "src/lib.rs has no row for {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_deliberate_difference_from_asynchat() {
+    let golden = read("tests/it/golden.rs");
+    let list = golden
+        .split_once("enum Difference {")
+        .expect("the list of differences")
+        .1
+        .split_once('}')
+        .unwrap()
+        .0;
+    let names: Vec<_> = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.ends_with(',') && !line.starts_with('/'))
+        .collect();
+    assert!(names.len() >= 6, "{names:?}");
+    let readme = read("README.md");
+    for name in names {
+        let name = name.trim_end_matches(',');
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "README.md does not explain {name}"
+        );
+    }
+}

@@ -1,1 +1,360 @@
-//! To be written.
+//! The real binary's log: its lines and their fixed words, what each verbosity shows, and that
+//! neither a peer nor a log that cannot be written does harm.
+
+use std::fs::{self, File};
+use std::io;
+use std::iter;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use synchat::Address;
+
+use crate::support::process::{Directory, ServerProcess, complaint, run, synchat};
+
+/// A log line in its parts: `created`, level, thread, target, message.
+#[derive(Debug)]
+struct Line<'a> {
+    /// Seconds and their fraction, or an empty text with `--log-time none`.
+    created: &'a str,
+    level: &'a str,
+    thread: u64,
+    target: &'a str,
+    message: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Takes a line apart, with its end; `None` if any part is not as it should be.
+    fn parse(line: &'a str) -> Option<Self> {
+        let line = line.strip_suffix('\n')?;
+        if line.contains(char::is_control) {
+            return None;
+        }
+        let (created, rest) = match line.split_once(' ') {
+            Some((created, rest)) if !created.is_empty() => (created, rest),
+            _ => ("", line),
+        };
+        let (level, rest) = rest.split_at_checked(8)?;
+        let mut parts = rest.strip_prefix(' ')?.splitn(3, ' ');
+        let (thread, target, message) = (parts.next()?, parts.next()?, parts.next()?);
+        let line = Self {
+            created,
+            level: level.trim_start(),
+            thread: thread.parse().ok()?,
+            target,
+            message,
+        };
+        let is_level = ["DEBUG", "INFO", "WARNING", "ERROR", "TRACE"].contains(&line.level);
+        let is_ours = target == "synchat" || target.starts_with("synchat::");
+        (is_level && is_ours && !message.is_empty()).then_some(line)
+    }
+
+    /// Microseconds since 1970, of a `created` of six decimals.
+    fn micros(&self) -> Option<u64> {
+        let (seconds, fraction) = self.created.split_once('.')?;
+        let digits = [seconds, fraction].concat();
+        let is_number = fraction.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().ok())?
+    }
+}
+
+#[track_caller]
+fn parsed(line: &str) -> Line<'_> {
+    Line::parse(line).unwrap_or_else(|| panic!("not a log line: {line:?}"))
+}
+
+/// The messages of these lines, all of which parse.
+#[track_caller]
+fn messages(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(|line| parsed(line).message).collect()
+}
+
+/// Has a client send this, expects it back, and returns the log up to the end of the connection.
+fn conversation(server: &mut ServerProcess, text: &str) -> Vec<String> {
+    let mut peer = server.client();
+    peer.sends(text).expects(text);
+    peer.half_closes().expects_eof();
+    server.logs_up_to("conn_closed: ")
+}
+
+/// Many short conversations, each with its echo.
+fn assert_serves(server: &ServerProcess) {
+    for number in 0..50 {
+        let line = format!("line {number}\r\n");
+        let mut peer = server.client();
+        peer.sends(&line).expects(&line);
+        peer.half_closes().expects_eof();
+    }
+}
+
+/// A server that says nothing of where it listens: on a socket that it inherits.
+fn unheard(command: &mut Command) -> ServerProcess {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::from(listener.local_addr().unwrap());
+    command.arg("fd:0").stdin(OwnedFd::from(listener));
+    ServerProcess::starts_unheard(command, address)
+}
+
+#[test]
+fn a_line_has_time_level_thread_target_and_message() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let before = now();
+    let mut server = ServerProcess::starts(&[]);
+    let lines = conversation(&mut server, "hello\r\n");
+    let (earliest, latest) = (before, now());
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for line in &lines {
+        let parts = parsed(line);
+        let created = parts.micros().expect("seconds and six decimals");
+        let created = Duration::from_micros(created);
+        let slack = Duration::from_secs(60); // the clock may be set meanwhile
+        assert!(earliest <= created + slack && created <= latest + slack);
+        assert_eq!(parts.level, "INFO");
+        assert_eq!(parts.target, "synchat::server");
+        let start = format!("{}     INFO {} ", parts.created, parts.thread);
+        assert!(line.starts_with(&start), "{line}");
+    }
+    let threads: Vec<_> = lines.iter().map(|line| parsed(line).thread).collect();
+    assert_eq!(threads, [1, 1, 2, 2]);
+}
+
+#[test]
+fn a_connection_is_logged_when_it_is_made_and_when_it_is_closed() {
+    let mut server = ServerProcess::starts(&[]);
+    let address = server.address().to_string();
+    let lines = conversation(&mut server, "one\r\ntwo\r\n");
+    let [bind, listen, made, closed] = messages(&lines)[..] else {
+        panic!("{lines:#?}");
+    };
+    assert_eq!(bind, format!("bind: address={address}"));
+    assert_eq!(listen, "listen: backlog=4096");
+    let client = made.strip_prefix("conn_made: client_address=").expect(made);
+    let client: Address = client.parse().expect("it is an address");
+    let (closed, seconds) = closed.split_once(" duration=").expect(closed);
+    assert_eq!(
+        closed,
+        format!(
+            "conn_closed: client_address={client} reason=end-of-stream \
+             messages=2 too_long=0 bytes_in=10 bytes_out=10"
+        )
+    );
+    let seconds: f64 = seconds.parse().expect("it is a number");
+    assert!((0.0..60.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn verbose_shows_each_callback_in_the_order_of_its_calls() {
+    for option in ["-v", "--verbose"] {
+        let mut server = ServerProcess::starts(&[option, "--log-time", "none"]);
+        let lines = conversation(&mut server, "one\r\n\r\n");
+        let callbacks: Vec<_> = messages(&lines)
+            .into_iter()
+            .skip_while(|message| !message.starts_with("conn_made: "))
+            .skip(1)
+            .take_while(|message| !message.starts_with("conn_closed: "))
+            .collect();
+        assert_eq!(
+            callbacks,
+            [
+                "collect_incoming_data: [one]",
+                "found_terminator",
+                r"sending: [one\r\n]",
+                "found_terminator",
+                r"sending: [\r\n]",
+            ]
+        );
+        let levels = lines.iter().map(|line| parsed(line).level);
+        assert_eq!(levels.filter(|level| *level == "DEBUG").count(), 5);
+    }
+}
+
+#[test]
+fn very_verbose_shows_each_read_and_write_too() {
+    let mut server = ServerProcess::starts(&["-vv"]);
+    let lines = conversation(&mut server, "one\r\n");
+    let has = |level| lines.iter().any(|line| parsed(line).level == level);
+    assert!(has("INFO") && has("DEBUG") && has("TRACE"), "{lines:#?}");
+}
+
+#[test]
+fn quiet_shows_neither_greeting_nor_connections() {
+    for arguments in [&["-q"][..], &["--quiet"], &["-v", "-q"], &["-vq"]] {
+        let mut command = synchat();
+        command.args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let server = unheard(&mut command);
+        assert_serves(&server);
+        assert_eq!(server.killed(), (String::new(), String::new()));
+    }
+}
+
+#[test]
+fn a_line_may_begin_with_a_date_or_with_no_time_at_all() {
+    let mut server = ServerProcess::starts(&["--log-time", "rfc3339"]);
+    for line in conversation(&mut server, "hello\r\n") {
+        let created = parsed(&line).created.to_owned();
+        let shape: String = created
+            .chars()
+            .map(|char| if char.is_ascii_digit() { '0' } else { char })
+            .collect();
+        let (shape, zone) = shape.split_at_checked(19).expect("it is a date and a time");
+        assert_eq!(shape, "0000-00-00T00:00:00", "{created}");
+        let fraction = zone.strip_suffix('Z').expect("the zone is UTC");
+        let mut fraction = fraction.bytes();
+        assert!(matches!(fraction.next(), None | Some(b'.')), "{created}");
+        assert!(fraction.all(|byte| byte == b'0'), "{created}");
+    }
+
+    let mut server = ServerProcess::starts(&["--log-time", "none"]);
+    for line in conversation(&mut server, "hello\r\n") {
+        assert_eq!(parsed(&line).created, "");
+        assert!(line.starts_with("    INFO "), "{line}");
+    }
+}
+
+#[test]
+fn a_log_file_is_appended_to() {
+    let directory = Directory::new();
+    let path = directory.at("log");
+    let text = path.to_str().unwrap();
+    fs::write(&path, "before\n").unwrap();
+    for _ in 0..2 {
+        let server = ServerProcess::starts(&["--log-file", text]);
+        server.client().sends("hello\r\n").expects("hello\r\n");
+        let (_, logged) = server.killed();
+        assert_eq!(logged, "", "standard error is left alone");
+    }
+    let log = fs::read_to_string(&path).unwrap();
+    let (first, rest) = log.split_once('\n').unwrap();
+    assert_eq!(first, "before");
+    let lines: Vec<_> = rest.split_inclusive('\n').map(str::to_owned).collect();
+    let messages = messages(&lines);
+    let count = |start| {
+        let starting = messages.iter().filter(|message| message.starts_with(start));
+        starting.count()
+    };
+    assert_eq!((count("bind: "), count("conn_made: ")), (2, 2), "{log}");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_opened_is_named() {
+    let directory = Directory::new();
+    for path in [directory.at("missing/log"), directory.at(".")] {
+        let path = path.to_str().unwrap();
+        let line = complaint(&run(&["127.0.0.1:0", "--log-file", path]), 1);
+        let told = format!("synchat: cannot log to {path}: ");
+        assert!(line.starts_with(&told), "{line}");
+    }
+    assert!(!directory.at("missing").exists());
+}
+
+#[test]
+fn no_bytes_of_a_peer_can_forge_a_line() {
+    let mut server = ServerProcess::starts(&["-v", "--terminator", "END"]);
+    let forged = "1600000000.000000     INFO 1 synchat::server conn_made: client_address=1.2.3.4:5";
+    let ends: [&[u8]; 7] = [
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\x1b[2K\x1b[1A",
+        b"\x0b\x0c\x08\x7f",
+        b"\xc2\x85\xe2\x80\xa8\xff",
+    ];
+    let mut peer = server.client();
+    for end in ends {
+        let message = [b"x", end, forged.as_bytes(), end, b"END"].concat();
+        peer.sends(&message).expects(&message);
+    }
+    // And one that is cut by its end, which is logged as it comes.
+    peer.sends([b"\n", forged.as_bytes(), b"\n"].concat());
+    peer.half_closes().expects_eof();
+    let lines = server.logs_up_to(" reason=mid-message ");
+    let messages = messages(&lines);
+    let made = messages.iter().filter(|text| text.starts_with("conn_made"));
+    assert_eq!(made.count(), 1, "{messages:#?}");
+    let collected = format!(r"collect_incoming_data: [x\x1b[2K\x1b[1A{forged}\x1b[2K\x1b[1A]");
+    assert!(messages.contains(&&*collected), "{messages:#?}");
+    let sent = format!(r"sending: [x\n{forged}\nEND]");
+    assert!(messages.contains(&&*sent), "{messages:#?}");
+}
+
+#[test]
+fn a_path_with_a_line_end_cannot_forge_a_line() {
+    let directory = Directory::new();
+    let name = "echo\n\x1b[2K\u{85}";
+    let mut command = synchat();
+    command.arg(directory.socket(name));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let address = Address::Unix(directory.at(name));
+    let mut server = ServerProcess::starts_unheard(&mut command, address);
+    let lines = server.logs_up_to("listen: ");
+    let [bind, _] = messages(&lines)[..] else {
+        panic!("{lines:#?}");
+    };
+    assert!(bind.ends_with(r"/echo\n\u{1b}[2K\u{85}"), "{bind}");
+    server.client().sends("hello\r\n").expects("hello\r\n");
+}
+
+#[test]
+fn long_data_is_cut_and_its_length_named() {
+    let mut server = ServerProcess::starts(&["-v"]);
+    let text = "0123456789".repeat(30);
+    let lines = conversation(&mut server, &format!("{text}\r\n"));
+    let messages = messages(&lines);
+    let start = &text[..128];
+    for message in [
+        format!("collect_incoming_data: [{start}... 300 bytes in all]"),
+        format!("sending: [{start}... 302 bytes in all]"),
+    ] {
+        assert!(messages.contains(&&*message), "{messages:#?}");
+    }
+}
+
+#[test]
+fn the_lines_of_many_connections_do_not_mix() {
+    const CLIENTS: usize = 16;
+    let mut server = ServerProcess::starts(&["-v"]);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut peer = server.client();
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let line = format!("client {client} line {number}\r\n");
+                    peer.sends(&line).expects(&line);
+                }
+                peer.half_closes().expects_eof();
+            });
+        }
+    });
+    let closings = iter::repeat_with(|| server.logs_up_to("conn_closed: "));
+    let lines: Vec<_> = closings.take(CLIENTS).flatten().collect();
+    let messages = messages(&lines);
+    for word in ["collect_incoming_data: ", "found_terminator", "sending: "] {
+        let count = messages
+            .iter()
+            .filter(|text| text.starts_with(word))
+            .count();
+        assert_eq!(count, CLIENTS * 50, "{word}");
+    }
+}
+
+#[test]
+fn a_log_on_a_full_device_stays_unknown_to_clients() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    assert_serves(&ServerProcess::starts(&["-v", "--log-file", "/dev/full"]));
+    assert_serves(&unheard(synchat().arg("-v").stdout(full()).stderr(full())));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stays_unknown_to_clients() {
+    let broken = || {
+        let (_, writer) = io::pipe().unwrap();
+        Stdio::from(writer)
+    };
+    let mut command = synchat();
+    command.arg("-v").stdout(broken()).stderr(broken());
+    assert_serves(&unheard(&mut command));
+}

@@ -1,1 +1,414 @@
-//! To be written.
+//! The server as a library: binding, serving, refusing, stopping, and what it reports (V1, and
+//! stopping).
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use synchat::{
+    Address, Chat, Echo, Error, Handle, Handler, HandlerResult, Limits, Peer as Remote,
+    ReadProducer, Report, Server, ServerOptions, Terminator,
+};
+
+use crate::support::peer::{PATIENCE, Peer};
+
+/// A server on a thread of this process.
+pub(crate) struct Serving {
+    pub(crate) address: Address,
+    pub(crate) handle: Handle,
+    thread: JoinHandle<Result<Report, Error>>,
+}
+
+impl Serving {
+    pub(crate) fn starts<H, F>(server: Server, make_handler: F) -> Self
+    where
+        H: Handler,
+        F: Fn(&Remote) -> H + Send + Sync + 'static,
+    {
+        let (address, handle) = (server.local_addr().clone(), server.handle());
+        Self {
+            address,
+            handle,
+            thread: thread::spawn(|| server.serve_forever(make_handler)),
+        }
+    }
+
+    pub(crate) fn echoes(server: Server) -> Self {
+        Self::starts(server, |_| Echo::new(Terminator::CRLF))
+    }
+
+    pub(crate) fn client(&self) -> Peer {
+        Peer::connects(&self.address)
+    }
+
+    /// Stops it, and checks that every connection is accounted for.
+    pub(crate) fn stops(self) -> Report {
+        self.handle.stop();
+        self.ends()
+    }
+
+    pub(crate) fn ends(self) -> Report {
+        let report = self
+            .thread
+            .join()
+            .expect("the server does not panic")
+            .expect("it ends well");
+        let ended: u64 = report.endings().map(|(_, count)| count).sum();
+        assert_eq!(report.accepted, ended + report.still_open, "{report}");
+        report
+    }
+}
+
+/// How many conversations ended for a reason.
+pub(crate) fn endings(report: &Report, name: &str) -> u64 {
+    let ending = report.endings().find(|(other, _)| *other == name);
+    ending.unwrap_or_else(|| panic!("{name} is no reason")).1
+}
+
+fn loopback() -> Address {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn local() -> Server {
+    Server::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn a_server_on_port_0_says_which_port_it_got() {
+    let server = local();
+    let port = server.local_addr().as_socket_addr().unwrap().port();
+    assert_ne!(port, 0);
+    let serving = Serving::echoes(server);
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    assert_eq!(serving.stops().accepted, 1);
+}
+
+#[test]
+fn a_server_takes_over_a_bound_socket() {
+    let tcp =
+        Serving::echoes(Server::from_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap());
+    tcp.client().sends("hello\r\n").expects("hello\r\n");
+    assert_eq!(tcp.stops().accepted, 1);
+}
+
+#[test]
+fn a_server_lends_its_descriptor() {
+    let server = local();
+    let duplicate = TcpListener::from(server.as_fd().try_clone_to_owned().unwrap());
+    assert_eq!(
+        Address::from(duplicate.local_addr().unwrap()),
+        *server.local_addr()
+    );
+}
+
+#[test]
+fn binding_what_is_taken_is_an_error_that_names_the_address() {
+    let server = local();
+    let error = ServerOptions::new().bind(server.local_addr()).unwrap_err();
+    assert!(matches!(error, Error::Bind { .. }));
+    assert!(
+        error.to_string().contains(&server.local_addr().to_string()),
+        "{error}"
+    );
+    assert!(std::error::Error::source(&error).is_some());
+    assert!(matches!(
+        Server::bind("nowhere").unwrap_err(),
+        Error::BadAddress { .. }
+    ));
+}
+
+#[test]
+fn request_queue_size_is_how_many_may_wait() {
+    // Linux keeps one more than the backlog; a Unix socket's connect fails at once when that is
+    // full.
+    let path = std::env::temp_dir().join(format!("synchat-backlog-{}", std::process::id()));
+    let server = ServerOptions::new()
+        .request_queue_size(2)
+        .bind(&Address::Unix(path.clone()))
+        .unwrap();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| UnixStream::connect(&path).unwrap())
+        .collect();
+    let one_more = thread::spawn({
+        let path = path.clone();
+        move || UnixStream::connect(path).map(drop)
+    });
+    thread::sleep(Duration::from_millis(100));
+    assert!(
+        !one_more.is_finished(),
+        "a fourth connection did not have to wait"
+    );
+    drop(waiting);
+    let served = server.handle_request(|_| Echo::new(Terminator::CRLF), Some(PATIENCE));
+    assert!(served.unwrap().is_some());
+    one_more.join().unwrap().unwrap();
+}
+
+#[test]
+fn handle_request_serves_one_connection_and_returns_how_it_went() {
+    let server = local();
+    let address = server.local_addr().clone();
+    let client = thread::spawn(move || {
+        let mut client = Peer::connects(&address);
+        client
+            .sends("hello\r\nhal")
+            .expects("hello\r\n")
+            .half_closes()
+            .expects_eof();
+    });
+    let summary = server
+        .handle_request(|_| Echo::new(Terminator::CRLF), Some(PATIENCE))
+        .unwrap()
+        .unwrap();
+    assert_eq!(summary.reason.to_string(), "mid-message unterminated=3");
+    assert_eq!(
+        (
+            summary.traffic.messages,
+            summary.traffic.bytes_in,
+            summary.traffic.bytes_out
+        ),
+        (1, 10, 7)
+    );
+    client.join().unwrap();
+}
+
+#[test]
+fn handle_request_waits_as_long_as_it_is_told_and_the_connection_does_not_inherit_that() {
+    let server = local();
+    let timeout = Duration::from_millis(150);
+    let started = Instant::now();
+    assert!(
+        server
+            .handle_request(|_| Echo::new(Terminator::CRLF), Some(timeout))
+            .unwrap()
+            .is_none()
+    );
+    assert!((timeout..timeout + PATIENCE).contains(&started.elapsed()));
+    assert!(
+        server
+            .handle_request(|_| Echo::new(Terminator::CRLF), Some(Duration::ZERO))
+            .unwrap()
+            .is_none()
+    );
+
+    // A connection that is silent for longer than the timeout is served all the same.
+    let address = server.local_addr().clone();
+    let client = thread::spawn(move || {
+        let mut client = Peer::connects(&address);
+        thread::sleep(timeout * 2);
+        client
+            .sends("late\r\n")
+            .expects("late\r\n")
+            .half_closes()
+            .expects_eof();
+    });
+    let waits_longer = Some(timeout * 100);
+    let summary = server
+        .handle_request(|_| Echo::new(Terminator::CRLF), waits_longer)
+        .unwrap()
+        .unwrap();
+    assert_eq!(summary.reason.name(), "end-of-stream");
+    client.join().unwrap();
+}
+
+#[test]
+fn whom_verify_request_does_not_want_is_closed_at_once_and_counted() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let options = ServerOptions::new().verify_request({
+        let asked = Arc::clone(&asked);
+        move |peer| {
+            assert!(matches!(peer, Remote::Tcp(address) if address.ip().is_loopback()));
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                0 => false,
+                1 => panic!("verify_request panics"),
+                _ => true,
+            }
+        }
+    });
+    let serving = Serving::echoes(options.bind(&loopback()).unwrap());
+    serving.client().expects_eof();
+    serving.client().expects_eof();
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    let report = serving.stops();
+    assert_eq!((report.accepted, report.refused_by_verify), (1, 2));
+}
+
+#[test]
+fn the_factory_is_told_who_it_is_for() {
+    let serving = Serving::starts(local(), |peer: &Remote| {
+        assert!(matches!(peer, Remote::Tcp(address) if address.ip().is_loopback()));
+        Echo::new(Terminator::CRLF)
+    });
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    assert_eq!(endings(&serving.stops(), "handler-panic"), 0);
+}
+
+#[test]
+fn a_stopped_server_answers_what_it_has_received_and_ends_each_connection() {
+    let serving = Serving::echoes(local());
+    let mut idle = serving.client();
+    idle.sends("hello\r\n").expects("hello\r\n");
+    let mut mid_message = serving.client();
+    mid_message.sends("hello\r\nhal").expects("hello\r\n");
+    let (address, started) = (serving.address.clone(), Instant::now());
+    let report = serving.stops();
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "stopping took {:?}",
+        started.elapsed()
+    );
+    idle.expects_eof();
+    mid_message.expects_eof();
+    assert_eq!((report.accepted, endings(&report, "drained")), (2, 2));
+    assert_eq!(
+        (
+            report.traffic.messages,
+            report.traffic.bytes_in,
+            report.traffic.bytes_out
+        ),
+        (2, 17, 14)
+    );
+    let refused = std::net::TcpStream::connect(address.as_socket_addr().unwrap());
+    assert!(refused.is_err(), "a stopped server still listens");
+}
+
+#[test]
+fn a_connection_that_does_not_end_is_ended_by_force_after_the_grace_period() {
+    struct Endless;
+    impl Handler for Endless {
+        fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+            Ok(chat.push_with_producer(ReadProducer::new(io::repeat(b'x')))?)
+        }
+        fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
+            Ok(())
+        }
+        fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
+            Ok(())
+        }
+    }
+    let options = ServerOptions::new().grace(Duration::from_millis(100));
+    let serving = Serving::starts(options.bind(&loopback()).unwrap(), |_| Endless);
+    let mut client = serving.client();
+    client.expects([b'x'; 60_000]);
+    let report = serving.stops();
+    assert_eq!(
+        (report.accepted, endings(&report, "forced")),
+        (1, 1),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_handler_that_never_returns_does_not_keep_the_server_from_ending() {
+    struct Stuck;
+    impl Handler for Stuck {
+        fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+            chat.set_terminator(";");
+            Ok(())
+        }
+        fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
+            loop {
+                thread::park();
+            }
+        }
+        fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
+            Ok(())
+        }
+    }
+    let options = ServerOptions::new().grace(Duration::from_millis(50));
+    let serving = Serving::starts(options.bind(&loopback()).unwrap(), |_| Stuck);
+    let mut client = serving.client();
+    client.sends("x");
+    thread::sleep(Duration::from_millis(50));
+    let report = serving.stops();
+    assert_eq!((report.accepted, report.still_open), (1, 1));
+}
+
+#[test]
+fn a_server_can_be_stopped_before_it_serves_and_more_than_once() {
+    for server in [
+        local(),
+        Server::from_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap(),
+    ] {
+        let handle = server.handle();
+        handle.stop();
+        handle.stop();
+        assert!(
+            server
+                .handle_request(|_| Echo::new(Terminator::CRLF), None)
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(
+            server
+                .serve_forever(|_| Echo::new(Terminator::CRLF))
+                .unwrap(),
+            Report::default()
+        );
+    }
+}
+
+#[test]
+fn a_socket_that_others_may_hold_still_listens_after_the_server_was_stopped() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let successor = tcp.try_clone().unwrap();
+    Serving::echoes(Server::from_listener(tcp).unwrap()).stops();
+    let serving = Serving::echoes(Server::from_listener(successor).unwrap());
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    serving.stops();
+
+    let path = std::env::temp_dir().join(format!("synchat-successor-{}", std::process::id()));
+    let unix = UnixListener::bind(&path).unwrap();
+    let successor = unix.try_clone().unwrap();
+    Serving::echoes(Server::from_listener(unix).unwrap()).stops();
+    let serving = Serving::echoes(Server::from_listener(successor).unwrap());
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    serving.stops();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_stopped_server_gives_its_unix_path_back_but_not_another_servers() {
+    let path = std::env::temp_dir().join(format!("synchat-path-{}", std::process::id()));
+    let address = Address::Unix(path.clone());
+    let serving = Serving::echoes(ServerOptions::new().bind(&address).unwrap());
+    serving.client().sends("hello\r\n").expects("hello\r\n");
+    serving.stops();
+    assert!(!path.exists());
+
+    let serving = Serving::echoes(ServerOptions::new().bind(&address).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    serving.stops();
+    assert!(path.exists(), "the path of another server was removed");
+    drop(other);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn limits_hold_for_each_connection() {
+    let limits = Limits {
+        max_message: 4,
+        ..Limits::default()
+    };
+    let options = ServerOptions::new().limits(limits).stack_size(0);
+    let serving = Serving::echoes(options.bind(&loopback()).unwrap());
+    let mut client = serving.client();
+    client
+        .sends("1234\r\n12345\r\n")
+        .expects("1234\r\nerror: message longer than 4 bytes\r\n")
+        .expects_eof();
+    let report = serving.stops();
+    assert_eq!(
+        (
+            endings(&report, "message-too-long"),
+            report.traffic.too_long
+        ),
+        (1, 1)
+    );
+}

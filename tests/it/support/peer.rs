@@ -1,8 +1,9 @@
 //! A peer on a real socket whose test reads as a transcript: sends, expects, expects the end.
 //!
-//! Every wait is bounded: a reply that does not come in ten seconds fails the test, with what came instead.
+//! Every wait is bounded: a reply that does not come in ten seconds fails the test, with what came
+//! instead.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -114,10 +115,18 @@ impl Peer {
         }
     }
 
+    /// Reads once. The kernel does not resume a read that has a timeout where a signal interrupts
+    /// it; this does.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Socket::Tcp(stream) => stream.read(buffer),
-            Socket::Unix(stream) => stream.read(buffer),
+        loop {
+            let result = match &mut self.0 {
+                Socket::Tcp(stream) => stream.read(buffer),
+                Socket::Unix(stream) => stream.read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 }

@@ -1,16 +1,27 @@
 //! The real binary, as a child process that ends with its test.
+//!
+//! Its output is read on threads of their own: so every wait for a line is bounded, and a server
+//! whose log nobody asks for does not stand still at a full pipe.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Instant;
 
 use synchat::Address;
 
-use super::peer::Peer;
+use super::peer::{PATIENCE, Peer};
 
 /// The binary, with an environment that sets none of its options.
 pub(crate) fn synchat() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_synchat"));
-    for (name, _) in std::env::vars_os() {
+    for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SYNCHAT_") {
             command.env_remove(name);
         }
@@ -21,18 +32,125 @@ pub(crate) fn synchat() -> Command {
 
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    synchat()
-        .args(arguments)
-        .output()
-        .expect("the binary starts")
+    run_to_its_end(synchat().args(arguments))
+}
+
+/// Runs this command to its end.
+pub(crate) fn run_to_its_end(command: &mut Command) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    Running::from(child).ends()
+}
+
+/// Expects that a run has ended with this exit code and one line on standard error, nothing
+/// printed, and returns that line.
+#[track_caller]
+pub(crate) fn complaint(output: &Output, code: i32) -> String {
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(stdout, "", "it prints nothing, but {stderr}");
+    let line = stderr.strip_suffix('\n').unwrap_or_default();
+    assert!(
+        line.starts_with("synchat: ") && !line.contains('\n'),
+        "not one line that says who complains: {stderr:?}"
+    );
+    line.to_owned()
+}
+
+/// A child process, which is killed if its test ends first.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Option<Lines>,
+    stderr: Option<Lines>,
+}
+
+impl From<Child> for Running {
+    fn from(mut child: Child) -> Self {
+        let stdout = child.stdout.take().map(Lines::of);
+        let stderr = child.stderr.take().map(Lines::of);
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the end that the process comes to by itself; what it printed where nobody piped it
+    /// is empty.
+    pub(crate) fn ends(mut self) -> Output {
+        let [stdout, stderr] = [&self.stdout, &self.stderr]
+            .map(|lines| lines.as_ref().map(Lines::rest).unwrap_or_default());
+        Output {
+            status: self.exit_status(),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        }
+    }
+
+    /// Waits, after the ends of both pipes: most often the process has ended with them.
+    fn exit_status(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process does not end");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a pipe, read as they come.
+struct Lines(Receiver<Vec<u8>>);
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let (line, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            loop {
+                let mut bytes = Vec::new();
+                match pipe.read_until(b'\n', &mut bytes) {
+                    Ok(length) if length > 0 && line.send(bytes).is_ok() => {}
+                    _ => return,
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line with its end, or nothing where the pipe has ended.
+    fn next(&self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(String::from_utf8(line).expect("it prints text")),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no line came in {PATIENCE:?}"),
+        }
+    }
+
+    /// All lines up to the end of the pipe.
+    fn rest(&self) -> String {
+        std::iter::from_fn(|| self.next()).collect()
+    }
 }
 
 /// A running server.
 pub(crate) struct ServerProcess {
-    child: Child,
+    process: Running,
     address: Address,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
 }
 
 impl ServerProcess {
@@ -43,42 +161,41 @@ impl ServerProcess {
 
     /// Starts this command, and waits until it says where it listens.
     pub(crate) fn starts_from(command: &mut Command) -> Self {
-        let mut child = command
+        let (server, _) = Self::starts_and_greets(command);
+        server
+    }
+
+    /// Starts this command, waits until it says where it listens, and returns what it said.
+    pub(crate) fn starts_and_greets(command: &mut Command) -> (Self, String) {
+        let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut greeting = String::new();
-        stdout
-            .read_line(&mut greeting)
-            .expect("the greeting is text");
+        let mut process = Running::from(child);
+        let greeting = process.stdout.as_ref().and_then(Lines::next);
+        let greeting = greeting.unwrap_or_default();
         let address = greeting
             .split_once(" on ")
             .and_then(|(_, rest)| rest.split_once("; try: "));
         let Some((address, _)) = address else {
-            let mut complaint = String::new();
-            let _ = child.kill();
-            let _ = stderr.read_to_string(&mut complaint);
-            let _ = child.wait();
+            let _ = process.child.kill();
+            let Output { stderr, .. } = process.ends();
+            let complaint = String::from_utf8_lossy(&stderr);
             panic!("no greeting but {greeting:?}, and {complaint:?}");
         };
         let address = address.parse().expect("the greeting has an address");
-        Self {
-            child,
-            address,
-            stdout,
-            stderr,
-        }
+        (Self { process, address }, greeting)
+    }
+
+    /// Starts this command as it is, and waits for nothing: its test knows where it will listen.
+    pub(crate) fn starts_unheard(command: &mut Command, address: Address) -> Self {
+        let process = Running::from(command.spawn().expect("the binary starts"));
+        Self { process, address }
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// A new client of this server.
@@ -88,34 +205,66 @@ impl ServerProcess {
 
     /// Reads the log up to the first line that contains this, and returns that line.
     pub(crate) fn logs(&mut self, wanted: &str) -> String {
-        let mut seen = String::new();
+        self.logs_up_to(wanted).pop().expect("it has that line")
+    }
+
+    /// Reads the log up to the first line that contains this, and returns all that it has read.
+    pub(crate) fn logs_up_to(&mut self, wanted: &str) -> Vec<String> {
+        let lines = self.process.stderr.as_ref().expect("the log is piped");
+        let mut seen = Vec::new();
         loop {
-            let from = seen.len();
-            let length = self.stderr.read_line(&mut seen).expect("the log is text");
-            assert!(length > 0, "the log ended without {wanted:?}:\n{seen}");
-            if seen[from..].contains(wanted) {
-                return seen[from..].to_owned();
+            let line = lines.next();
+            let line =
+                line.unwrap_or_else(|| panic!("the log ended without {wanted:?}: {seen:#?}"));
+            let is_wanted = line.contains(wanted);
+            seen.push(line);
+            if is_wanted {
+                return seen;
             }
         }
     }
 
     /// Ends the server at once, and returns what more it printed and logged.
     pub(crate) fn killed(mut self) -> (String, String) {
-        self.child.kill().expect("it can be killed");
-        let (mut printed, mut logged) = (String::new(), String::new());
-        self.stdout
-            .read_to_string(&mut printed)
-            .expect("it prints text");
-        self.stderr
-            .read_to_string(&mut logged)
-            .expect("the log is text");
+        self.process.child.kill().expect("it can be killed");
+        let [printed, logged] = [&self.process.stdout, &self.process.stderr]
+            .map(|lines| lines.as_ref().map(Lines::rest).unwrap_or_default());
         (printed, logged)
     }
 }
 
-impl Drop for ServerProcess {
+/// A directory of one test, which goes with it.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("synchat-test-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Of a test run that was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{} cannot be made: {error}", path.display()),
+            }
+        }
+    }
+
+    /// The path of this name in it.
+    pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The address of a Unix socket of this name in it.
+    pub(crate) fn socket(&self, name: impl AsRef<OsStr>) -> String {
+        let path = self.at(name.as_ref());
+        format!("unix:{}", path.to_str().expect("its path is text"))
+    }
+}
+
+impl Drop for Directory {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

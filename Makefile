@@ -1,0 +1,49 @@
+# What can be done here: `make` alone prints the list.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+# Arguments of `make run`, as in: make run ARGS="[::1]:7007 -v"
+ARGS ?=
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint doc bench static install golden clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: ## build, and serve an echo on 127.0.0.1:7007
+	$(CARGO) run --release --locked --quiet -- $(ARGS)
+
+test: ## run all tests; needs a Rust toolchain and nothing else
+	$(CARGO) test --locked
+	$(CARGO) test --locked --no-default-features --lib
+
+lint: ## check the format, and deny all warnings, with and without the command line
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --no-default-features
+
+doc: ## build the library's documentation
+	$(CARGO) doc --locked --no-deps --lib
+
+bench: ## measure the scanner in memory, and the server over sockets
+	$(CARGO) bench --locked --bench scanner
+	$(CARGO) bench --locked --bench echo -- $(ARGS)
+
+static: ## build a binary that needs no library and no other file
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TARGET)
+	@ls -l target/$(TARGET)/release/synchat
+
+install: ## build, and install to PREFIX/bin, by default /usr/local/bin
+	$(CARGO) build --release --locked
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 target/release/synchat $(DESTDIR)$(PREFIX)/bin/synchat
+
+golden: ## record asynchat's traces anew; needs Python 3.11
+	python3 tests/golden/record.py
+
+clean: ## remove all that was built
+	$(CARGO) clean
