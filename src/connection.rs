@@ -47,7 +47,7 @@ pub struct Traffic {
 
 /// Runs a handler over a stream of input and one of output, to the end.
 ///
-/// The two may be the halves of anything: [`Stream::converse`](crate::Stream::converse) does it
+/// The two may be the halves of anything: [`connect`](crate::connect) does it
 /// with a socket, a test with a slice and a `Vec`. A panic of the handler is passed on.
 ///
 /// ```

@@ -66,8 +66,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long conversations may go on after [`Handle::stop`], before they are ended by force.
-    /// Default: 8 s, less than the 10 s after which container engines kill.
+    /// How long conversations may go on after [`Handle::stop`](crate::Handle::stop), before they
+    /// are ended by force. Default: 8 s, less than the 10 s after which container engines kill.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
