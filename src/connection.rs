@@ -166,7 +166,7 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
     }
 
     /// Carries out what a callback asked for.
-    #[inline]
+    #[inline(always)]
     fn adopt(&mut self) -> Result<(), CloseReason> {
         if mem::take(&mut self.chat.terminator_is_new) {
             self.scanner.set_terminator(&self.chat.terminator);

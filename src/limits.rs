@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::scanner::DEFAULT_CAPACITY;
+
 /// What one connection may use. Made whole or from the defaults: `Limits { max_message: 512,
 /// ..Limits::default() }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +16,9 @@ pub struct Limits {
     pub max_message: u64,
     /// What happens at a longer message. Default: [`TooLong::Close`].
     pub too_long: TooLong,
-    /// How many bytes are read at a time. Default: 64 KiB, asynchat's `ac_in_buffer_size`. Memory
-    /// is taken up only as far as it is used: a connection that sends short lines touches one page.
+    /// How many bytes are read at a time. Default: 64 KiB less 256 bytes; asynchat's
+    /// `ac_in_buffer_size` is 64 KiB. Memory is taken up only as far as it is used: a connection
+    /// that sends short lines touches one page.
     pub input_buffer: NonZeroUsize,
     /// How many bytes may wait to be sent while input is at hand, before the conversation waits for
     /// its peer to take them. The last callback's pushes go on top. Default: 64 KiB, asynchat's
@@ -44,7 +47,7 @@ impl Default for Limits {
         Self {
             max_message: 64 * 1024,
             too_long: TooLong::Close,
-            input_buffer: NonZeroUsize::new(64 * 1024).unwrap_or(NonZeroUsize::MIN),
+            input_buffer: DEFAULT_CAPACITY,
             max_queued: 64 * 1024,
             linger_time: Duration::from_secs(2),
             linger_bytes: 16 * 1024 * 1024,

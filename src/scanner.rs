@@ -90,13 +90,17 @@ enum Awaited {
     Nothing,
 }
 
-impl<R: Read> Scanner<R> {
-    /// Room for one read: as much as asynchat's `ac_in_buffer_size`.
-    pub(crate) const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+/// Room for one read: asynchat's 64 KiB, less 256 bytes.
+///
+/// With a power of two, the buffer that is allocated next, to which data will be copied, begins 16
+/// bytes further within its page than this one. From there on x86 copies more than 2 KiB at 3 GB/s
+/// instead of 60: `rep movsb` stumbles over addresses that look overlapping in their last 12 bits.
+pub(crate) const DEFAULT_CAPACITY: NonZeroUsize = NonZeroUsize::new(64 * 1024 - 256).unwrap();
 
+impl<R: Read> Scanner<R> {
     /// A scanner without terminator and without limit, that reads up to 64 KiB at a time.
     pub fn new(reader: R) -> Self {
-        Self::with_capacity(Self::DEFAULT_CAPACITY, u64::MAX, reader)
+        Self::with_capacity(DEFAULT_CAPACITY, u64::MAX, reader)
     }
 
     /// A scanner without terminator, that reads up to `capacity` bytes at a time and finds a
