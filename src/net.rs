@@ -85,6 +85,9 @@ impl Stream {
     ///
     /// Closed with unread input, a socket sends a reset, on which the peer's kernel may drop our
     /// last reply before the peer has read it.
+    // Inlined, its scratch space would be a page of stack to every connection, though most never get
+    // here.
+    #[inline(never)]
     pub(crate) fn finish(&self, limits: &Limits) {
         if self.0.shutdown(Shutdown::Write).is_err() {
             return;

@@ -1,7 +1,7 @@
 //! The server: accepts connections, and gives each a thread for its conversation.
 //!
 //! A thread per connection, blocking, is the simplest thing that is concurrent: the kernel's
-//! scheduler is the event loop, and a conversation is ordinary code. It costs about 13 KiB of
+//! scheduler is the event loop, and a conversation is ordinary code. It costs about 14 KiB of
 //! resident memory a connection and a context switch a message, so it is right up to some thousand
 //! connections, and wrong for a hundred thousand.
 
