@@ -114,7 +114,7 @@ impl FromStr for Address {
                 "no host; 0.0.0.0 and [::] are all addresses of this machine",
             )),
             _ if host.contains(['[', ']', ':']) => {
-                Err(bad("an IPv6 address stands in brackets, as in [::1]:7007"))
+                Err(bad("write an IPv6 address in brackets, as in [::1]:7007"))
             }
             _ if host
                 .bytes()

@@ -1,12 +1,12 @@
-//! How the accept loop meets failure: what passes is passed over, what lasts is waited out, what is
-//! final is returned.
+//! How the accept loop handles failure: what passes is passed over, what lasts is waited out, what
+//! is final is returned.
 //!
 //! Without a pause a server that is out of descriptors spins: `accept` fails a million times in
 //! half a second.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a failed `accept` is a sign of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,34 +35,44 @@ impl Hardship {
     }
 }
 
-/// The pauses of one episode of lasting hardship: 5 ms, doubling up to 1 s. An episode is logged
-/// once.
+/// The pauses after failures: 5 ms, doubling up to 1 s, and 5 ms again after a success.
+///
+/// An episode of failures is logged once, and its end when nothing has failed for ten seconds: a
+/// server at the limit of its descriptors fails and succeeds with every connection.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    /// The last pause; `None` outside of an episode.
+    /// The last pause since the last success.
     pause: Option<Duration>,
+    /// When it failed last in this episode.
+    failed: Option<Instant>,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_secs(1);
+    /// How long an episode outlasts its last failure.
+    const QUIET: Duration = Duration::from_secs(10);
 
     /// How long to pause after this failure.
-    pub(crate) fn pause(&mut self, failure: &dyn Display) -> Duration {
-        let pause = match self.pause {
-            None => {
-                log::warn!("accept: failing, tried again until it succeeds: {failure}");
-                Self::FIRST
-            }
-            Some(last) => Self::LONGEST.min(last * 2),
-        };
+    pub(crate) fn pause(&mut self, failure: &dyn Display, now: Instant) -> Duration {
+        if self.failed.replace(now).is_none() {
+            log::warn!("accept: failing; retrying until it succeeds: {failure}");
+        }
+        let pause = self
+            .pause
+            .map_or(Self::FIRST, |last| Self::LONGEST.min(last * 2));
         self.pause = Some(pause);
         pause
     }
 
-    /// Ends the episode, if there is one.
-    pub(crate) fn recover(&mut self) {
-        if self.pause.take().is_some() {
+    /// Notes a success. Reads the clock only in an episode.
+    pub(crate) fn succeed(&mut self, now: impl FnOnce() -> Instant) {
+        self.pause = None;
+        if self
+            .failed
+            .is_some_and(|failed| now().duration_since(failed) >= Self::QUIET)
+        {
+            self.failed = None;
             log::warn!("accept: succeeding again");
         }
     }
@@ -74,13 +84,23 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_second_and_begin_anew_after_a_success() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> = (0..10)
-            .map(|_| backoff.pause(&"out of files").as_millis())
-            .collect();
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        let pause = |backoff: &mut Backoff| backoff.pause(&"out of files", now).as_millis();
+        let pauses: Vec<_> = (0..10).map(|_| pause(&mut backoff)).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
-        backoff.recover();
-        assert_eq!(backoff.pause(&"out of files").as_millis(), 5);
+        backoff.succeed(|| now);
+        assert_eq!(pause(&mut backoff), 5);
+    }
+
+    #[test]
+    fn an_episode_ends_when_nothing_has_failed_for_a_while() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        backoff.pause(&"out of files", now);
+        backoff.succeed(|| now + Backoff::QUIET / 2);
+        assert!(backoff.failed.is_some());
+        backoff.succeed(|| now + Backoff::QUIET);
+        assert!(backoff.failed.is_none());
+        backoff.succeed(|| panic!("the clock was read outside of an episode"));
     }
 
     #[test]

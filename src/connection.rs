@@ -116,7 +116,7 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
             let Some(event) = self.scanner.next_event() else {
                 // Never sleep on unsent replies. After one, whoever else is ready goes first: often
                 // the next message has come by then, and a sleep and a wake-up are saved.
-                if self.flush()? > 0 {
+                if self.flush()? {
                     thread::yield_now();
                 }
                 let bytes = self.scanner.fill().map_err(CloseReason::from_io)?;
@@ -180,14 +180,19 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
         Ok(())
     }
 
+    /// Sends all that is queued; says whether that was anything.
     #[inline]
-    fn flush(&mut self) -> Result<u64, DrainError> {
-        let bytes = self.chat.queue.drain(&mut self.writer)?;
+    fn flush(&mut self) -> Result<bool, DrainError> {
+        let before = self.traffic.bytes_out;
+        let drained = self
+            .chat
+            .queue
+            .drain(&mut self.writer, &mut self.traffic.bytes_out);
+        let bytes = self.traffic.bytes_out - before;
         if bytes > 0 {
             log::trace!("written: bytes={bytes}");
         }
-        self.traffic.bytes_out += bytes;
-        Ok(bytes)
+        drained.map(|()| bytes > 0)
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The listening socket fails for good: no connection can be accepted on it any more.
+    /// No connection could be accepted. From `serve_forever`: the listening socket fails for good.
     Accept {
         /// Where the socket listens.
         address: Address,

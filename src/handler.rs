@@ -17,7 +17,8 @@ pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
 /// 1. [`handle_connect`](Self::handle_connect), once, before anything is read.
 /// 2. For each message `collect_incoming_data`, any number of times, then `found_terminator`, or
 ///    [`message_too_long`](Self::message_too_long) in its place.
-/// 3. [`handle_close`](Self::handle_close), once, whatever happened.
+/// 3. [`handle_close`](Self::handle_close), once, whatever happened. (Outside of a server a panic
+///    goes to the caller instead.)
 ///
 /// A callback speaks to its connection through the [`Chat`] that it is given. What it pushes is
 /// sent at the latest when the conversation is about to wait for input. If a callback returns an

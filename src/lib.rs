@@ -6,7 +6,7 @@
 //! connection has a thread that blocks. This is not an HTTP server, has no TLS, and is not for tens
 //! of thousands of connections that are all busy.
 //!
-//! # The way of the data
+//! # The data path
 //!
 //! ```text
 //! listener ── accept ──▶ one thread per connection
@@ -41,8 +41,9 @@
 //! | `backoff.rs` | what a failing `accept` is a sign of |
 //! | `report.rs` | what a server has done, in numbers |
 //! | `registry.rs` | the open connections, and how to end them |
-//! | `options.rs` | how a server is to be |
-//! | `server.rs` | the accept loop, and the life of a connection |
+//! | `session.rs` | the life of one connection |
+//! | `options.rs` | how a server is configured |
+//! | `server.rs` | the accept loop |
 //! | `client.rs` | the same conversation from the other side |
 //!
 //! # From asynchat
@@ -118,6 +119,8 @@ mod report;
 
 mod registry;
 
+mod session;
+
 mod options;
 mod server;
 
@@ -132,7 +135,7 @@ pub use error::Error;
 pub use handler::{Handler, HandlerResult};
 pub use handlers::{Echo, HANDLERS, NamedHandler};
 pub use limits::{Limits, TooLong};
-pub use net::{Listener, Peer};
+pub use net::Peer;
 pub use options::ServerOptions;
 pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
 pub use report::Report;

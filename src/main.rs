@@ -45,14 +45,12 @@ fn serve(settings: Settings) -> Result<(), String> {
         .limits(settings.limits)
         .bind(&settings.address)
         .map_err(|error| advise(&error))?;
-    if settings.logging.level >= log::LevelFilter::Info {
-        let greeting = cli::greeting(
-            server.local_addr(),
-            settings.handler.name,
-            &settings.terminator,
-        );
-        let _ = io::stdout().write_all(greeting.as_bytes());
-    }
+    let greeting = cli::greeting(
+        server.local_addr(),
+        settings.handler.name,
+        &settings.terminator,
+    );
+    let _ = io::stdout().write_all((cli::one_line(greeting) + "\n").as_bytes());
     let (make, terminator) = (settings.handler.make, settings.terminator);
     let report = server
         .serve_forever(move |_| make(&terminator))

@@ -55,7 +55,7 @@ impl Stream {
             Address::Unix(path) => UnixStream::connect(path).map(Self::from),
             Address::Inherited => Err(io::Error::new(
                 ErrorKind::InvalidInput,
-                "a listening socket is no peer",
+                "a listening socket is not a peer",
             )),
             Address::Tcp(_) | Address::Host { .. } => {
                 TcpStream::connect(&*address.resolve()?).map(Self::from)
@@ -85,18 +85,18 @@ impl Stream {
     ///
     /// Closed with unread input, a socket sends a reset, on which the peer's kernel may drop our
     /// last reply before the peer has read it.
-    // Inlined, its scratch space would be a page of stack to every connection, though most never get
-    // here.
+    // Inlined, its scratch space would be a page of stack to every connection, though most never
+    // get here.
     #[inline(never)]
     pub(crate) fn finish(&self, limits: &Limits) {
         if self.0.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        let deadline = Instant::now() + limits.linger_time;
+        let started = Instant::now();
         let mut dropped = 0;
         let mut scratch = [0; 4096];
         while dropped < limits.linger_bytes {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = limits.linger_time.saturating_sub(started.elapsed());
             if left.is_zero() || self.0.set_read_timeout(Some(left)).is_err() {
                 return;
             }
@@ -125,13 +125,15 @@ impl From<UnixStream> for Stream {
     }
 }
 
-/// A listening socket. Made from `std`'s by `From`.
+/// A listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
-    /// Whether nobody else can hold this socket, so that it may be shut down.
-    is_ours: bool,
-    /// The path that we bound it to, which goes when the listener does.
+    /// The same socket in the type that can set its timeout.
+    as_stream: TcpStream,
+    /// Whether it was bound by somebody else, who may go on using it.
+    is_shared: bool,
+    /// The path that we bound it to, removed with the listener.
     _path: Option<OwnedPath>,
 }
 
@@ -142,85 +144,96 @@ enum Socket {
 }
 
 impl Listener {
+    /// How often a wait for connections ends so that its caller can see whether to go on waiting.
+    ///
+    /// Shutting the socket down would end a wait at once, but also the socket of whoever shares it;
+    /// connecting to it would, too, unless the backlog is full or somebody else accepts.
+    pub(crate) const TICK: Duration = Duration::from_millis(200);
+
     /// Binds a socket and listens, with room for `backlog` connections that wait to be accepted.
     pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
-        let listener = match address {
+        let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
-                let socket = Socket::Tcp(TcpListener::bind(&*address.resolve()?)?);
-                Self {
-                    socket,
-                    is_ours: true,
-                    _path: None,
-                }
+                (Socket::Tcp(TcpListener::bind(&*address.resolve()?)?), None)
             }
             Address::Unix(path) => {
-                let (socket, path) = OwnedPath::bind(path)?;
-                Self {
-                    socket: Socket::Unix(socket),
-                    is_ours: true,
-                    _path: Some(path),
-                }
+                let (listener, path) = OwnedPath::bind(path)?;
+                (Socket::Unix(listener), Some(path))
             }
-            Address::Inherited => Self::inherit(backlog)?,
+            Address::Inherited => return Self::inherit(backlog),
         };
-        listener.listen(backlog)?;
-        Ok(listener)
+        Self::new(socket, path, backlog)
     }
 
     /// Takes over the listening socket that is our standard input.
     fn inherit(backlog: u32) -> io::Result<Self> {
-        let tcp = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let listener = match tcp.local_addr() {
-            Ok(address) if address.port() == 0 => Err(io::Error::from(ErrorKind::NotConnected)),
-            Ok(_) => Ok(Self::from(tcp)),
-            // A Unix socket's address is none that a TcpListener knows.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                Ok(UnixListener::from(OwnedFd::from(tcp)).into())
-            }
-            Err(error) => Err(error),
-        };
-        listener
-            .and_then(|listener| listener.listen(backlog).map(|()| listener))
-            .map_err(|error| {
-                let problem = format!("standard input is no bound or listening socket: {error}");
-                io::Error::new(ErrorKind::Unsupported, problem)
-            })
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Self::take_over(stdin, backlog).map_err(|error| {
+            let problem = format!("standard input is not a bound or listening socket: {error}");
+            io::Error::new(ErrorKind::Unsupported, problem)
+        })
     }
 
-    /// Changes the room for connections that wait to be accepted. The kernel caps it.
-    pub(crate) fn listen(&self, backlog: u32) -> io::Result<()> {
-        sys::listen(self.as_fd(), backlog)
+    /// Takes over a socket of either family that is bound already.
+    pub(crate) fn take_over(descriptor: OwnedFd, backlog: u32) -> io::Result<Self> {
+        let tcp = TcpListener::from(descriptor);
+        let socket = match tcp.local_addr() {
+            Ok(address) if address.port() == 0 => return Err(ErrorKind::NotConnected.into()),
+            Ok(_) => Socket::Tcp(tcp),
+            // A Unix socket's address is not one that a TcpListener knows.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                Socket::Unix(OwnedFd::from(tcp).into())
+            }
+            Err(error) => return Err(error),
+        };
+        let mut listener = Self::new(socket, None, backlog)?;
+        listener.is_shared = true;
+        Ok(listener)
+    }
+
+    fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
+        let as_stream = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+        sys::listen(as_stream.as_fd(), backlog)?;
+        as_stream.set_nonblocking(false)?;
+        Ok(Self {
+            socket,
+            as_stream,
+            is_shared: false,
+            _path: path,
+        })
     }
 
     /// Where the socket listens, with the real port if it was bound to port 0.
     pub(crate) fn local_addr(&self) -> io::Result<Address> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(Address::from),
-            Socket::Unix(listener) => Ok(Address::Unix(
-                listener
-                    .local_addr()?
-                    .as_pathname()
-                    .map(PathBuf::from)
-                    .unwrap_or_default(),
-            )),
+            Socket::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Ok(Address::Unix(
+                    address.as_pathname().map(PathBuf::from).unwrap_or_default(),
+                ))
+            }
         }
     }
 
-    /// Waits for a connection; with a timeout not longer than that, and then the error is of kind
-    /// `WouldBlock`.
-    pub(crate) fn accept(&self, timeout: Option<Duration>) -> io::Result<(Stream, Peer)> {
-        let Some(timeout) = timeout else {
-            return self.accept_one();
-        };
-        // `accept` obeys the socket's receive timeout, which only `std`'s streams know how to set,
-        // and the accepted socket has the same one.
-        let as_stream = self.duplicate()?;
-        as_stream.set_read_timeout(Some(timeout.max(Duration::from_micros(1))))?;
+    /// Waits for a connection, at most so long, and at most for one [`TICK`](Self::TICK). `None`:
+    /// none came.
+    ///
+    /// `accept` obeys the socket's receive timeout (on Linux; elsewhere the wait may be longer). It
+    /// is set every time, since whoever shares the socket may have changed it.
+    pub(crate) fn accept(&self, at_most: Duration) -> io::Result<Option<(Stream, Peer)>> {
+        let timeout = at_most.clamp(Duration::from_millis(1), Self::TICK);
+        self.as_stream.set_read_timeout(Some(timeout))?;
         let accepted = self.accept_one();
-        as_stream.set_read_timeout(None)?;
-        let (stream, peer) = accepted?;
-        stream.0.set_read_timeout(None)?;
-        Ok((stream, peer))
+        match accepted {
+            Ok((stream, peer)) => {
+                // Inherited from the listener, at the time of the handshake.
+                stream.0.set_read_timeout(None)?;
+                Ok(Some((stream, peer)))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn accept_one(&self) -> io::Result<(Stream, Peer)> {
@@ -237,73 +250,27 @@ impl Listener {
             }),
         }
     }
+}
 
-    /// A second descriptor of the socket, in the type that can set its timeout and shut it down.
-    fn duplicate(&self) -> io::Result<TcpStream> {
-        self.as_fd().try_clone_to_owned().map(TcpStream::from)
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.is_shared {
+            let _ = self.as_stream.set_read_timeout(None);
+        }
     }
+}
 
-    /// What ends a wait in [`accept`](Self::accept).
-    pub(crate) fn waker(&self) -> io::Result<Waker> {
-        let knock_at = if self.is_ours {
-            None
-        } else {
-            self.local_addr().ok()
-        };
-        Ok(Waker {
-            socket: self.duplicate()?,
-            knock_at,
-        })
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            Socket::Tcp(listener) => listener.as_fd(),
-            Socket::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
-impl From<TcpListener> for Listener {
-    fn from(listener: TcpListener) -> Self {
-        Self {
-            socket: Socket::Tcp(listener),
-            is_ours: false,
-            _path: None,
-        }
-    }
-}
-
-impl From<UnixListener> for Listener {
-    fn from(listener: UnixListener) -> Self {
-        Self {
-            socket: Socket::Unix(listener),
-            is_ours: false,
-            _path: None,
-        }
-    }
-}
-
-/// Ends a wait for connections, from another thread.
-#[derive(Debug)]
-pub(crate) struct Waker {
-    socket: TcpStream,
-    /// Where to knock, if the socket may be shared: shutting it down would end it for its other
-    /// owners, too.
-    knock_at: Option<Address>,
-}
-
-impl Waker {
-    /// Makes a blocked `accept` return: with a connection from ourselves, or with an error.
-    pub(crate) fn wake(&self) {
-        let knocked = self
-            .knock_at
-            .as_ref()
-            .is_some_and(|address| Stream::connect(address).is_ok());
-        if !knocked {
-            let _ = self.socket.shutdown(Shutdown::Both);
-        }
+        self.socket.as_fd()
     }
 }

@@ -1,5 +1,4 @@
-//! How a server is to be: everything is said before it exists, so that nothing can be said too
-//! late.
+//! How a server is configured: before it exists, so that nothing can be set too late.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::net::Peer;
 
-/// How a server is to be, before it exists: the article's class attributes, and more.
+/// The configuration of a server: the article's class attributes, and more.
 ///
 /// ```
 /// use synchat::{Limits, Peer, ServerOptions};

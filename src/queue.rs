@@ -80,51 +80,60 @@ impl ProducerQueue {
         self.size = 0;
     }
 
-    /// Writes all of it, and returns how many bytes that was. After an error, or a producer's
-    /// panic, the queue is empty, except for bytes that are in order and were not yet passed to the
-    /// writer.
+    /// Writes all of it, and adds to `written` what the writer took. After an error, or a
+    /// producer's panic, the queue is empty, except for bytes that are in order and were not yet
+    /// passed to the writer.
     #[inline]
-    pub(crate) fn drain(&mut self, writer: &mut impl Write) -> Result<u64, DrainError> {
+    pub(crate) fn drain(
+        &mut self,
+        writer: &mut impl Write,
+        written: &mut u64,
+    ) -> Result<(), DrainError> {
         // Whatever ends this early takes what is behind it along.
         let mut waiting = mem::take(&mut self.waiting);
         self.size = self.ready.len();
-        let mut written = 0;
         loop {
-            written += self.write_ready(writer)?;
+            self.write_ready(writer, written)?;
             match waiting.pop_front() {
                 None => break,
                 Some(Entry::Bytes(bytes)) => self.ready = bytes,
                 Some(Entry::Produce(mut producer)) => loop {
                     match producer.more().map_err(DrainError::Producer)? {
                         [] => break,
-                        chunk => {
-                            writer.write_all(chunk).map_err(DrainError::Writer)?;
-                            written += chunk.len() as u64;
-                        }
+                        chunk => write(chunk, writer, written)?,
                     }
                 },
             }
         }
         self.waiting = waiting; // empty, but for its room
-        if written > 0 {
-            writer.flush().map_err(DrainError::Writer)?;
-        }
-        Ok(written)
+        Ok(())
     }
 
     #[inline]
-    fn write_ready(&mut self, writer: &mut impl Write) -> Result<u64, DrainError> {
-        let length = self.ready.len();
-        let result = if length > 0 {
-            writer.write_all(&self.ready)
-        } else {
-            Ok(())
-        };
+    fn write_ready(
+        &mut self,
+        writer: &mut impl Write,
+        written: &mut u64,
+    ) -> Result<(), DrainError> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let result = write(&self.ready, writer, written);
         self.ready.clear();
         self.ready.shrink_to(Self::KEPT_ROOM);
         self.size = 0;
-        result.map(|()| length as u64).map_err(DrainError::Writer)
+        result
     }
+}
+
+#[inline]
+fn write(bytes: &[u8], writer: &mut impl Write, written: &mut u64) -> Result<(), DrainError> {
+    writer
+        .write_all(bytes)
+        .and_then(|()| writer.flush())
+        .map_err(DrainError::Writer)?;
+    *written += bytes.len() as u64;
+    Ok(())
 }
 
 impl fmt::Debug for ProducerQueue {

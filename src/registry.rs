@@ -9,32 +9,43 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::close_reason::CloseReason;
-use crate::connection::Summary;
-use crate::net::{Stream, Waker};
+use crate::connection::{Summary, Traffic};
+use crate::net::Stream;
 use crate::report::Report;
 
-#[derive(Debug)]
+/// All that the threads of one server share.
+#[derive(Debug, Default)]
 pub(crate) struct Registry {
     state: Mutex<State>,
     /// A connection has ended, or the server is to stop.
     changed: Condvar,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// Wakes the accept loop, once.
-    waker: Option<Waker>,
-    open: HashMap<u64, Arc<Stream>>,
+    open: HashMap<Key, Entry>,
     /// The key of the next connection.
-    next: u64,
+    next: Key,
+    /// How many connections have left, so that one that leaves before a wait ends it, too.
+    left: u64,
     report: Report,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+type Key = u64;
+
+#[derive(Debug)]
+struct Entry {
+    stream: Arc<Stream>,
+    /// It was counted as accepted.
+    has_begun: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    #[default]
     Serving,
-    /// Input has been ended; conversations end when they have answered what had come.
+    /// Conversations end when they have answered what had come.
     Draining,
     /// The grace period is over, and sockets were shut down.
     Forcing,
@@ -51,21 +62,6 @@ impl Registry {
     /// How long threads have to notice that their sockets were shut down.
     const FORCED_END: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new(waker: Waker) -> Self {
-        let (open, report) = (HashMap::new(), Report::default());
-        let state = State {
-            phase: Phase::Serving,
-            waker: Some(waker),
-            open,
-            next: 0,
-            report,
-        };
-        Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        }
-    }
-
     /// Nothing in this file panics with the lock held, and if it did, the counts would show it: go
     /// on.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -78,11 +74,18 @@ impl Registry {
         let mut state = self.lock();
         let key = state.next;
         state.next += 1;
-        state.open.insert(key, Arc::clone(&stream));
+        let entry = Entry {
+            stream: Arc::clone(&stream),
+            has_begun: false,
+        };
+        state.open.insert(key, entry);
         Slot {
-            registry: Arc::clone(self),
-            key,
             stream,
+            place: Place {
+                registry: Arc::clone(self),
+                key,
+                ending: None,
+            },
         }
     }
 
@@ -100,24 +103,24 @@ impl Registry {
         if state.phase == Phase::Serving {
             state.phase = Phase::Draining;
         }
-        let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.lock().phase != Phase::Serving
-    }
-
-    /// Waits until a connection ends or the server is to stop, at most so long.
-    pub(crate) fn wait_for_change(&self, at_most: Duration) {
+    /// Unless the server is to stop: how many connections have left, for
+    /// [`wait_for_change`](Self::wait_for_change).
+    pub(crate) fn serving(&self) -> Option<u64> {
         let state = self.lock();
-        if state.phase == Phase::Serving {
-            drop(self.changed.wait_timeout(state, at_most));
-        }
+        (state.phase == Phase::Serving).then_some(state.left)
+    }
+
+    /// Waits until more connections than these have left or the server is to stop, at most so long.
+    pub(crate) fn wait_for_change(&self, left: u64, at_most: Duration) {
+        let unchanged = |state: &mut State| state.phase == Phase::Serving && state.left == left;
+        drop(
+            self.changed
+                .wait_timeout_while(self.lock(), at_most, unchanged),
+        );
     }
 
     /// Ends all conversations: gracefully, and after the grace period by force. Returns the final
@@ -132,14 +135,15 @@ impl Registry {
                 break;
             }
             state.phase = phase;
-            state.open.values().for_each(|stream| end(stream));
+            state.open.values().for_each(|entry| end(&entry.stream));
             let waited = self
                 .changed
                 .wait_timeout_while(state, patience, |state| !state.open.is_empty());
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         let mut report = state.report.clone();
-        report.still_open = state.open.len() as u64;
+        report.still_open = state.open.values().filter(|entry| entry.has_begun).count() as u64;
+        drop(state);
         if !report.adds_up() {
             log::error!("the counts of connections do not add up: {report}");
         }
@@ -147,12 +151,21 @@ impl Registry {
     }
 }
 
-/// A connection's place in the registry.
+/// A connection that is in the registry.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    registry: Arc<Registry>,
-    key: u64,
+    /// Given up before `place`, which so holds the last reference to the socket.
     stream: Arc<Stream>,
+    place: Place,
+}
+
+/// Gives the connection's place in the registry back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    registry: Arc<Registry>,
+    key: Key,
+    /// The reason's index, and what has passed, once the conversation is over.
+    ending: Option<(usize, Traffic)>,
 }
 
 impl Slot {
@@ -162,13 +175,22 @@ impl Slot {
 
     /// Counts the connection as accepted: from here on it will have an ending.
     pub(crate) fn begin(&self) {
-        self.registry.lock().report.accepted += 1;
+        let mut state = self.place.registry.lock();
+        state.report.accepted += 1;
+        if let Some(entry) = state.open.get_mut(&self.place.key) {
+            entry.has_begun = true;
+        }
+    }
+
+    /// Notes how the conversation ended, to be counted when the slot is given back.
+    pub(crate) fn conclude(&mut self, summary: &Summary) {
+        self.place.ending = Some((summary.reason.index(), summary.traffic));
     }
 
     /// What a conversation's end means, seen from the server.
     pub(crate) fn judge(&self, reason: CloseReason) -> CloseReason {
         use CloseReason::{Drained, EndOfStream, Forced, MidMessage, ResetByPeer, TransportError};
-        match (self.registry.lock().phase, reason) {
+        match (self.place.registry.lock().phase, reason) {
             (Phase::Draining, EndOfStream | MidMessage { .. }) => Drained,
             (Phase::Forcing, EndOfStream | MidMessage { .. } | ResetByPeer | TransportError(_)) => {
                 Forced
@@ -176,16 +198,20 @@ impl Slot {
             (_, reason) => reason,
         }
     }
-
-    /// Counts the ending.
-    pub(crate) fn conclude(&self, summary: &Summary) {
-        self.registry.lock().report.add(summary);
-    }
 }
 
-impl Drop for Slot {
+impl Drop for Place {
+    /// Leaves, closes the socket, and tells: in that order, so that who is told finds a descriptor
+    /// free.
     fn drop(&mut self) {
-        self.registry.lock().open.remove(&self.key);
+        let mut state = self.registry.lock();
+        let entry = state.open.remove(&self.key);
+        state.left += 1;
+        if let Some((reason, traffic)) = self.ending.take() {
+            state.report.add(reason, traffic);
+        }
+        drop(state);
+        drop(entry);
         self.registry.changed.notify_all();
     }
 }

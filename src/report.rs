@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::close_reason::CloseReason;
-use crate::connection::{Summary, Traffic};
+use crate::connection::Traffic;
 
 /// The counts of a server, from its start to the end of
 /// [`serve_forever`](crate::Server::serve_forever).
@@ -38,13 +38,13 @@ impl Report {
         self.accepted == self.endings.iter().sum::<u64>() + self.still_open
     }
 
-    /// Counts the ending of a conversation.
-    pub(crate) fn add(&mut self, summary: &Summary) {
-        self.endings[summary.reason.index()] += 1;
-        self.traffic.messages += summary.traffic.messages;
-        self.traffic.too_long += summary.traffic.too_long;
-        self.traffic.bytes_in += summary.traffic.bytes_in;
-        self.traffic.bytes_out += summary.traffic.bytes_out;
+    /// Counts the ending of a conversation, for the reason of this index.
+    pub(crate) fn add(&mut self, reason: usize, traffic: Traffic) {
+        self.endings[reason] += 1;
+        self.traffic.messages += traffic.messages;
+        self.traffic.too_long += traffic.too_long;
+        self.traffic.bytes_in += traffic.bytes_in;
+        self.traffic.bytes_out += traffic.bytes_out;
     }
 }
 

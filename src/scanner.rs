@@ -134,7 +134,10 @@ impl<R: Read> Scanner<R> {
                 Awaited::Match
             }
             Terminator::Length(count) => Awaited::Count(count.get()),
-            Terminator::None => Awaited::Nothing,
+            Terminator::None => {
+                (self.length, self.too_long) = (0, false);
+                Awaited::Nothing
+            }
         };
     }
 

@@ -5,25 +5,22 @@
 //! resident memory a connection and a context switch a message, so it is right up to some thousand
 //! connections, and wrong for a hundred thousand.
 
-use std::any::Any;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::backoff::{Backoff, Hardship};
-use crate::close_reason::CloseReason;
-use crate::connection::{Connection, Summary};
+use crate::connection::Summary;
 use crate::error::Error;
 use crate::handler::Handler;
-use crate::limits::Limits;
 use crate::net::{Listener, Peer, Stream};
 use crate::options::ServerOptions;
-use crate::registry::{Refusal, Registry, Slot};
+use crate::registry::{Refusal, Registry};
 use crate::report::Report;
+use crate::session::{guarded, serve};
 
 impl ServerOptions {
     /// A server that listens on this address.
@@ -45,13 +42,13 @@ impl ServerOptions {
     /// # Errors
     ///
     /// [`Error::Bind`], if the socket cannot listen.
-    pub fn from_listener(self, listener: impl Into<Listener>) -> Result<Server, Error> {
-        let listener = listener.into();
-        let address = listener.local_addr().unwrap_or(Address::Inherited);
-        listener
-            .listen(self.request_queue_size)
-            .and_then(|()| Server::new(self, listener))
-            .map_err(|source| Error::Bind { address, source })
+    pub fn from_listener(self, listener: impl Into<OwnedFd>) -> Result<Server, Error> {
+        Listener::take_over(listener.into(), self.request_queue_size)
+            .and_then(|listener| Server::new(self, listener))
+            .map_err(|source| Error::Bind {
+                address: Address::Inherited,
+                source,
+            })
     }
 }
 
@@ -69,8 +66,12 @@ pub struct Server {
 pub struct Handle(Arc<Registry>);
 
 impl Handle {
-    /// Makes [`serve_forever`](Server::serve_forever) stop listening, let each conversation answer
-    /// what it has received, and return. Does not wait for that. Stopping twice is stopping once.
+    /// Makes [`serve_forever`](Server::serve_forever) stop listening within 200 ms, let each
+    /// conversation answer what it has received, and return. Does not wait for that. Stopping twice
+    /// is stopping once.
+    ///
+    /// Conversations are ended by shutting down their sockets for reading. A peer that goes on
+    /// sending after that may be reset by the kernel before it has read its last replies.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -91,7 +92,7 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Bind`].
-    pub fn from_listener(listener: impl Into<Listener>) -> Result<Self, Error> {
+    pub fn from_listener(listener: impl Into<OwnedFd>) -> Result<Self, Error> {
         ServerOptions::new().from_listener(listener)
     }
 
@@ -99,7 +100,7 @@ impl Server {
         let address = listener.local_addr()?;
         log::info!("bind: address={address}");
         log::info!("listen: backlog={}", options.request_queue_size);
-        let registry = Arc::new(Registry::new(listener.waker()?));
+        let registry = Arc::default();
         Ok(Self {
             options,
             listener,
@@ -133,30 +134,38 @@ impl Server {
     {
         let make_handler = Arc::new(make_handler);
         let mut backoff = Backoff::default();
-        while !self.registry.is_stopping() {
-            let accepted = self.listener.accept(None);
-            if self.registry.is_stopping() {
+        let mut outcome = Ok(());
+        while let Some(left) = self.registry.serving() {
+            let accepted = self.listener.accept(Listener::TICK);
+            if self.registry.serving().is_none() {
                 break;
             }
-            let Err(error) = accepted
-                .and_then(|(stream, peer)| self.process_request(stream, peer, &make_handler))
-            else {
-                backoff.recover();
+            let processed = accepted.and_then(|accepted| match accepted {
+                None => Ok(()),
+                Some((stream, peer)) => self.process_request(stream, peer, &make_handler),
+            });
+            let Err(error) = processed else {
+                backoff.succeed(Instant::now);
                 continue;
             };
             match Hardship::of(&error) {
                 Hardship::Passing => {}
-                Hardship::Lasting => self.registry.wait_for_change(backoff.pause(&error)),
+                Hardship::Lasting => {
+                    let pause = backoff.pause(&error, Instant::now());
+                    self.registry.wait_for_change(left, pause);
+                }
                 Hardship::Final => {
-                    return Err(Error::Accept {
+                    outcome = Err(Error::Accept {
                         address: self.address,
                         source: error,
                     });
+                    break;
                 }
             }
         }
         drop(self.listener);
-        Ok(self.registry.drain(self.options.grace))
+        let report = self.registry.drain(self.options.grace);
+        outcome.map(|()| report)
     }
 
     /// Starts a conversation on a thread of its own. An error means that there can be no more
@@ -181,7 +190,7 @@ impl Server {
         thread::Builder::new()
             .name(name.clone())
             .stack_size(self.options.stack_size)
-            .spawn(move || drop(serve(&slot, &peer, |peer| make_handler(peer), &limits)))
+            .spawn(move || drop(serve(slot, &peer, |peer| make_handler(peer), &limits)))
             .map(drop)
             .inspect_err(|error| {
                 self.registry.count_refusal(Refusal::ForWantOfAThread);
@@ -201,28 +210,22 @@ impl Server {
         make_handler: impl FnOnce(&Peer) -> H,
         timeout: Option<Duration>,
     ) -> Result<Option<Summary>, Error> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        while !self.registry.is_stopping() {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.listener.accept(left) {
-                Ok((stream, peer)) => {
+        let started = Instant::now();
+        while self.registry.serving().is_some() {
+            let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+            match self.listener.accept(left.unwrap_or(Listener::TICK)) {
+                Ok(Some((stream, peer))) => {
                     return Ok(self.verify_request(&peer).then(|| {
-                        serve(
-                            &self.registry.enter(stream),
-                            &peer,
-                            make_handler,
-                            &self.options.limits,
-                        )
+                        let slot = self.registry.enter(stream);
+                        serve(slot, &peer, make_handler, &self.options.limits)
                     }));
                 }
-                Err(_) if self.registry.is_stopping() => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Ok(None) if left.is_some_and(|left| left.is_zero()) => return Ok(None),
+                Ok(None) => {}
                 Err(error) if Hardship::of(&error) == Hardship::Passing => {}
                 Err(source) => {
-                    return Err(Error::Accept {
-                        address: self.address.clone(),
-                        source,
-                    });
+                    let address = self.address.clone();
+                    return Err(Error::Accept { address, source });
                 }
             }
         }
@@ -231,8 +234,7 @@ impl Server {
 
     /// Asks the option of this name, and notes a refusal.
     fn verify_request(&self, peer: &Peer) -> bool {
-        let accepted =
-            catch_unwind(AssertUnwindSafe(|| (self.options.verify_request)(peer))).unwrap_or(false);
+        let accepted = guarded(|| (self.options.verify_request)(peer)).unwrap_or(false);
         if !accepted {
             self.registry.count_refusal(Refusal::ByVerify);
             log::info!("conn_refused: client_address={peer} cause=verify_request");
@@ -245,57 +247,4 @@ impl AsFd for Server {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
-}
-
-/// The life of one connection, on its thread: made, talked over, closed. A panic of the handler
-/// ends no more than that.
-fn serve<H: Handler>(
-    slot: &Slot,
-    peer: &Peer,
-    make_handler: impl FnOnce(&Peer) -> H,
-    limits: &Limits,
-) -> Summary {
-    let started = Instant::now();
-    slot.begin();
-    log::info!("conn_made: client_address={peer}");
-    let socket = slot.stream().socket();
-    let mut connection = Connection::new(socket, socket, limits);
-    let mut handler = None;
-    let talked = catch_unwind(AssertUnwindSafe(|| {
-        connection.talk(handler.insert(make_handler(peer)))
-    }));
-    let reason = slot.judge(talked.unwrap_or_else(|panic| {
-        connection.flush_what_is_left();
-        CloseReason::HandlerPanic(panic_message(&*panic))
-    }));
-    // The handler may panic once more, here or when it is dropped.
-    let closed = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(mut handler) = handler {
-            handler.handle_close(&reason);
-        }
-    }));
-    if closed.is_err() {
-        log::warn!("a handler panicked in handle_close: client_address={peer}");
-    }
-    let summary = Summary {
-        reason,
-        traffic: connection.traffic,
-    };
-    drop(connection);
-    if summary.reason.leaves_peer_talking() {
-        slot.stream().finish(limits);
-    }
-    slot.conclude(&summary);
-    let (Summary { reason, traffic }, seconds) = (&summary, started.elapsed().as_secs_f64());
-    log::info!(
-        "conn_closed: client_address={peer} reason={reason} {traffic} duration={seconds:.6}"
-    );
-    summary
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("of an unknown kind")
-        .to_owned()
 }

@@ -1,7 +1,7 @@
 //! Arguments and environment to [`Settings`]: a flag beats the environment, the environment beats
 //! the default.
 //!
-//! First the arguments are read for their form, so that help is to be had whatever else is wrong;
+//! First the arguments are read for their form, so that help is available whatever else is wrong;
 //! then values are taken in, the environment's before the flags'.
 
 use std::ffi::{OsStr, OsString};
@@ -124,13 +124,13 @@ impl Given {
         Ok(None)
     }
 
-    /// How often a switch was given, with this time.
+    /// How often a switch was given, with this time; more than twice is twice.
     fn times(&self, switch: &Opt) -> String {
         let before = self
             .options
             .iter()
             .filter(|(option, _)| option.long == switch.long);
-        (before.count() + 1).to_string()
+        (before.count() + 1).min(2).to_string()
     }
 
     /// Takes the values in, over those of the environment.

@@ -98,27 +98,26 @@ fn indented(text: &str) -> String {
 
 /// What is said when the server listens: where, and how to try it.
 pub(crate) fn greeting(address: &Address, handler: &str, terminator: &Terminator) -> String {
-    let crlf = if *terminator == Terminator::CRLF {
-        "C"
-    } else {
-        ""
-    };
-    let target = match address {
-        Address::Tcp(address) => {
-            let flags = if crlf.is_empty() {
-                String::new()
-            } else {
-                format!("-{crlf} ")
-            };
-            let host = if address.ip().is_unspecified() {
-                "localhost".to_owned()
-            } else {
-                address.ip().to_string()
-            };
-            format!("{flags}{host} {}", address.port())
+    // So that a line that is typed ends as the server wants it.
+    let crlf = *terminator == Terminator::CRLF;
+    let client = match address {
+        Address::Unix(path) => {
+            let path = path.display().to_string().replace('\'', r"'\''");
+            format!("nc {} '{path}'", if crlf { "-CU" } else { "-U" })
         }
-        Address::Unix(path) => format!("-{crlf}U {}", path.display()),
-        Address::Host { .. } | Address::Inherited => address.to_string(),
+        Address::Tcp(address) => {
+            let host = match address.ip() {
+                ip if ip.is_unspecified() => "localhost".to_owned(),
+                ip => ip.to_string(),
+            };
+            format!(
+                "nc {}{host} {}",
+                if crlf { "-C " } else { "" },
+                address.port()
+            )
+        }
+        Address::Host { name, port } => format!("nc {name} {port}"),
+        Address::Inherited => "a client".to_owned(),
     };
-    format!("synchat: serving {handler} on {address}; try: nc {target}\n")
+    format!("synchat: serving {handler} on {address}; try: {client}")
 }

@@ -156,7 +156,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         about: "log each callback (-v), each read and write (-vv)",
         details: "SYNCHAT_VERBOSE takes 0, 1 or 2.",
         set: |settings, text| {
-            count(text, 0..=9).map(|times| {
+            count(text, 0..=2).map(|times| {
                 settings.logging.level = match times {
                     0 => LevelFilter::Info,
                     1 => LevelFilter::Debug,
@@ -173,7 +173,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         about: "log warnings and errors alone",
         details: "SYNCHAT_QUIET takes 0 or 1. Of -q and -v the last one counts.",
         set: |settings, text| {
-            count(text, 0..=9).map(|times| {
+            count(text, 0..=2).map(|times| {
                 if times > 0 {
                     settings.logging.level = LevelFilter::Warn;
                 }

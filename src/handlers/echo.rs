@@ -25,6 +25,10 @@ impl Echo {
         }
     }
 
+    fn expect_message(&self, chat: &mut Chat) {
+        chat.set_terminator(self.terminator.clone());
+    }
+
     fn send_data(&mut self, chat: &mut Chat) -> HandlerResult {
         if let Terminator::Bytes(terminator) = &self.terminator {
             self.ibuffer.extend_from_slice(terminator);
@@ -37,7 +41,7 @@ impl Echo {
 
 impl Handler for Echo {
     fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
-        chat.set_terminator(self.terminator.clone());
+        self.expect_message(chat);
         Ok(())
     }
 
@@ -52,7 +56,7 @@ impl Handler for Echo {
     fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult {
         if let Terminator::Length(_) = self.terminator {
             // A count holds for one message.
-            chat.set_terminator(self.terminator.clone());
+            self.expect_message(chat);
         }
         self.send_data(chat)
     }
@@ -68,7 +72,10 @@ impl Handler for Echo {
                 );
                 self.send_data(chat)
             }
-            Terminator::Length(_) | Terminator::None => self.handle_connect(chat),
+            Terminator::Length(_) | Terminator::None => {
+                self.expect_message(chat);
+                Ok(())
+            }
         }
     }
 }

@@ -136,8 +136,8 @@ fn the_greeting_has_a_command_that_fits_the_address_and_the_terminator() {
         greeting
     };
     let path = path.display();
-    assert!(greeting_of("crlf").ends_with(&format!("; try: nc -CU {path}\n")));
-    assert!(greeting_of("lf").ends_with(&format!("; try: nc -U {path}\n")));
+    assert!(greeting_of("crlf").ends_with(&format!("; try: nc -CU '{path}'\n")));
+    assert!(greeting_of("lf").ends_with(&format!("; try: nc -U '{path}'\n")));
 }
 
 #[test]

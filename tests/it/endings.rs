@@ -1,16 +1,27 @@
 //! How connections end, on real sockets (E1 to E4): every reply that is owed arrives, and one bad
 //! handler ends one conversation.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use synchat::{
-    Address, Chat, CloseReason, Handler, HandlerResult, Limits, Server, ServerOptions, Terminator,
+    Address, Chat, CloseReason, Handler, HandlerResult, Limits, Producer, Server, ServerOptions,
+    Terminator,
 };
 
 use crate::server::{Serving, endings};
+use crate::support::peer::{PATIENCE, Peer};
+
+struct PanickingProducer;
+
+impl Producer for PanickingProducer {
+    fn more(&mut self) -> io::Result<&[u8]> {
+        panic!("told to panic in a producer")
+    }
+}
 
 /// Does what each line says.
 #[derive(Default)]
@@ -37,14 +48,8 @@ impl Handler for Obedient {
             "quit" => chat.close_when_done(),
             "fail" => return Err("told to fail".into()),
             "panic" => panic!("told to panic"),
-            "panic in close" => {
-                struct PanicsInDrop;
-                impl synchat::Producer for PanicsInDrop {
-                    fn more(&mut self) -> std::io::Result<&[u8]> {
-                        panic!("told to panic in a producer")
-                    }
-                }
-                chat.push_with_producer(PanicsInDrop)?;
+            "panic in a producer" => {
+                chat.push_with_producer(PanickingProducer)?;
                 chat.push("never sent\r\n")?;
             }
             _ => {}
@@ -140,7 +145,7 @@ fn e3_every_connection_has_one_reason_that_is_told_and_counted() {
         ("fail\r\n", r#"handler-error error="told to fail""#),
         ("panic\r\n", r#"handler-panic panic="told to panic""#),
         (
-            "panic in close\r\n",
+            "panic in a producer\r\n",
             r#"handler-panic panic="told to panic in a producer""#,
         ),
     ];
@@ -262,4 +267,128 @@ fn e4_a_factory_or_a_handle_close_or_a_drop_that_panics_ends_one_connection() {
         (1, 1),
         "{report}"
     );
+}
+
+/// Panics wherever its letters say: in a callback (c), in a producer that was queued before that
+/// (p), in the drop of what a callback throws (t), in `handle_close` (h), in its own drop (d), in the
+/// `Display` of the error that a callback returns (e).
+struct Explosive(&'static str);
+
+struct ThrownBomb;
+
+impl Drop for ThrownBomb {
+    fn drop(&mut self) {
+        panic!("what was thrown panics when it is dropped")
+    }
+}
+
+#[derive(Debug)]
+struct UnprintableError;
+
+impl std::fmt::Display for UnprintableError {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("an error panics when it is printed")
+    }
+}
+
+impl std::error::Error for UnprintableError {}
+
+impl Handler for Explosive {
+    fn collect_incoming_data(&mut self, _: &[u8], chat: &mut Chat) -> HandlerResult {
+        chat.push("last words")?;
+        if self.0.contains('p') {
+            chat.push_with_producer(PanickingProducer)?;
+        }
+        if self.0.contains('t') {
+            std::panic::panic_any(ThrownBomb);
+        }
+        if self.0.contains('e') {
+            return Err(UnprintableError.into());
+        }
+        assert!(!self.0.contains('c'), "a callback panics");
+        Ok(())
+    }
+
+    fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
+        Ok(())
+    }
+
+    fn handle_close(&mut self, _: &CloseReason) {
+        assert!(!self.0.contains('h'), "handle_close panics");
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        assert!(!self.0.contains('d'), "the drop of a handler panics");
+    }
+}
+
+#[test]
+fn e4_whatever_panics_and_however_much_of_it_one_connection_ends_and_is_counted() {
+    let plans = [
+        "c", "p", "cp", "t", "h", "d", "hd", "cphd", "tphd", "e", "ephd",
+    ];
+    let made = AtomicUsize::new(0);
+    let server = Server::bind("127.0.0.1:0").unwrap();
+    let serving = Serving::starts(server, move |_| {
+        Explosive(
+            plans
+                .get(made.fetch_add(1, Ordering::Relaxed))
+                .unwrap_or(&""),
+        )
+    });
+    for plan in plans {
+        let mut client = serving.client();
+        client.sends("x").half_closes();
+        assert_eq!(client.reads_to_the_end(), b"last words", "{plan}");
+    }
+    serving.client().sends("x").expects("last words");
+    let report = serving.stops();
+    assert_eq!(
+        (report.accepted, report.still_open),
+        (plans.len() as u64 + 1, 0),
+        "{report}"
+    );
+    // In the last plan the error is followed by the panic of what was queued before it.
+    let counts = [
+        endings(&report, "handler-panic"),
+        endings(&report, "handler-error"),
+    ];
+    assert_eq!(counts, [7, 1], "{report}");
+}
+
+#[test]
+fn e4_a_panic_does_not_end_the_caller_of_handle_request() {
+    for plan in ["cphd", "tphd", "ephd"] {
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let mut client = Peer::connects(server.local_addr());
+        client.sends("x").half_closes();
+        let summary = server
+            .handle_request(|_| Explosive(plan), Some(PATIENCE))
+            .unwrap()
+            .unwrap();
+        assert!(summary.reason.name().starts_with("handler-"), "{plan}");
+        assert_eq!(client.reads_to_the_end(), b"last words");
+    }
+}
+
+#[test]
+fn a_wait_without_end_for_a_peer_is_no_overflow() {
+    let limits = Limits {
+        linger_time: Duration::MAX,
+        ..Limits::default()
+    };
+    let server = ServerOptions::new()
+        .limits(limits)
+        .bind(&"127.0.0.1:0".parse().unwrap());
+    let serving = Serving::starts(server.unwrap(), |_| Obedient::default());
+    let mut client = serving.client();
+    client
+        .sends("quit\r\n")
+        .expects("quit: done\r\n")
+        .half_closes()
+        .expects_eof();
+    drop(client);
+    assert_eq!(endings(&serving.stops(), "closed-by-handler"), 1);
 }

@@ -564,3 +564,16 @@ fn f8_without_a_terminator_there_is_no_limit() {
         [data("0123456789"), close("end-of-stream")]
     );
 }
+
+#[test]
+fn f7_a_message_whose_terminator_was_taken_away_is_not_unterminated() {
+    let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
+        match heard {
+            Connect => chat.set_terminator(Terminator::CRLF),
+            _ => chat.set_terminator(Terminator::None),
+        }
+        Ok(())
+    });
+    converse(&b"abc"[..], io::sink(), &mut handler, &Limits::default());
+    assert_eq!(handler.heard[1..], [data("abc"), close("end-of-stream")]);
+}

@@ -105,14 +105,14 @@ fn a_line_has_time_level_thread_target_and_message() {
     let lines = conversation(&mut server, "hello\r\n");
     let (earliest, latest) = (before, now());
     assert_eq!(lines.len(), 4, "{lines:#?}");
-    for line in &lines {
+    for (line, target) in lines.iter().zip(["server", "server", "session", "session"]) {
         let parts = parsed(line);
         let created = parts.micros().expect("seconds and six decimals");
         let created = Duration::from_micros(created);
         let slack = Duration::from_secs(60); // the clock may be set meanwhile
         assert!(earliest <= created + slack && created <= latest + slack);
         assert_eq!(parts.level, "INFO");
-        assert_eq!(parts.target, "synchat::server");
+        assert_eq!(parts.target, format!("synchat::{target}"));
         let start = format!("{}     INFO {} ", parts.created, parts.thread);
         assert!(line.starts_with(&start), "{line}");
     }
@@ -179,14 +179,18 @@ fn very_verbose_shows_each_read_and_write_too() {
 }
 
 #[test]
-fn quiet_shows_neither_greeting_nor_connections() {
+fn quiet_shows_the_greeting_but_no_connections() {
     for arguments in [&["-q"][..], &["--quiet"], &["-v", "-q"], &["-vq"]] {
         let mut command = synchat();
         command.args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let server = unheard(&mut command);
         assert_serves(&server);
-        assert_eq!(server.killed(), (String::new(), String::new()));
+        let (printed, logged) = server.killed();
+        assert!(
+            printed.starts_with("synchat: serving echo on ") && logged.is_empty(),
+            "{printed}{logged}"
+        );
     }
 }
 

@@ -14,4 +14,5 @@ mod house_rules;
 mod logging;
 mod output;
 mod server;
+mod shortage;
 mod wire;

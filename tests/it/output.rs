@@ -161,6 +161,10 @@ fn o2_a_producer_that_fails_ends_the_conversation_and_nothing_follows_the_hole()
     });
     assert_eq!(output, b"<0><half>");
     assert_eq!(
+        summary.traffic.bytes_out, 9,
+        "what was written before the failure counts"
+    );
+    assert_eq!(
         summary.reason.to_string(),
         r#"handler-error error="the disk is gone""#
     );

@@ -412,3 +412,102 @@ fn limits_hold_for_each_connection() {
         (1, 1)
     );
 }
+
+#[test]
+fn a_connection_that_waits_while_handle_request_has_a_timeout_does_not_inherit_it() {
+    let server = local();
+    let mut first = Peer::connects(server.local_addr());
+    let mut second = Peer::connects(server.local_addr());
+    first.half_closes();
+    // The second one's handshake was made while the listener had whatever timeout it has.
+    let timeout = Some(Duration::from_millis(100));
+    server
+        .handle_request(|_| Echo::new(Terminator::CRLF), timeout)
+        .unwrap()
+        .unwrap();
+    let serving = Serving::echoes(server);
+    thread::sleep(Duration::from_millis(500));
+    second.sends("late\r\n").expects("late\r\n");
+    assert_eq!(endings(&serving.stops(), "drained"), 1);
+}
+
+#[test]
+fn handle_request_can_be_told_to_wait_for_ever_in_numbers() {
+    let server = local();
+    Peer::connects(server.local_addr())
+        .sends("x\r\n")
+        .half_closes();
+    let summary = server.handle_request(|_| Echo::new(Terminator::CRLF), Some(Duration::MAX));
+    assert!(summary.unwrap().is_some());
+}
+
+#[test]
+fn two_servers_on_one_socket_stop_each_for_itself() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = tcp.try_clone().unwrap();
+    let first = Serving::echoes(Server::from_listener(tcp).unwrap());
+    let second = Serving::echoes(Server::from_listener(second).unwrap());
+    second.stops();
+    first.client().sends("hello\r\n").expects("hello\r\n");
+    assert_eq!(first.stops().accepted, 1);
+}
+
+#[test]
+fn a_socket_that_was_set_not_to_block_blocks_for_the_server() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let server = Server::from_listener(tcp).unwrap();
+    let (address, started) = (server.local_addr().clone(), Instant::now());
+    let timeout = Duration::from_millis(100);
+    assert!(
+        server
+            .handle_request(|_| Echo::new(Terminator::CRLF), Some(timeout))
+            .unwrap()
+            .is_none()
+    );
+    assert!(started.elapsed() >= timeout, "it did not wait");
+    let serving = Serving::echoes(server);
+    Peer::connects(&address)
+        .sends("hello\r\n")
+        .expects("hello\r\n");
+    serving.stops();
+}
+
+#[test]
+fn a_server_that_is_gone_listens_no_more_though_its_handle_lives() {
+    let server = local();
+    let (address, handle) = (
+        server.local_addr().as_socket_addr().unwrap(),
+        server.handle(),
+    );
+    drop(server);
+    assert!(std::net::TcpStream::connect(address).is_err());
+    handle.stop();
+}
+
+#[test]
+fn a_listening_socket_that_fails_for_good_ends_the_server_when_its_conversations_have_ended() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let as_stream = std::net::TcpStream::from(std::os::fd::OwnedFd::from(tcp.try_clone().unwrap()));
+    let serving = Serving::echoes(Server::from_listener(tcp).unwrap());
+    let mut client = serving.client();
+    client.sends("hello\r\n").expects("hello\r\n");
+    as_stream.shutdown(std::net::Shutdown::Both).unwrap();
+    let error = serving.thread.join().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Accept { .. }), "{error}");
+    client.expects_eof();
+}
+
+#[test]
+fn what_is_not_a_bound_socket_cannot_be_taken_over() {
+    let (stream, _other) = UnixStream::pair().unwrap();
+    assert!(matches!(
+        Server::from_listener(stream).unwrap_err(),
+        Error::Bind { .. }
+    ));
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(matches!(
+        Server::from_listener(file).unwrap_err(),
+        Error::Bind { .. }
+    ));
+}

@@ -1,0 +1,44 @@
+//! When the system has no more of something: the real binary, started with few descriptors.
+
+use std::time::{Duration, Instant};
+
+use crate::support::process::{ServerProcess, synchat};
+
+/// A server that can hold some ten connections.
+fn short_of_descriptors() -> ServerProcess {
+    let binary = synchat().get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", r#"ulimit -n 16 && exec "$0" 127.0.0.1:0"#])
+        .arg(binary);
+    ServerProcess::starts_from(&mut command)
+}
+
+#[test]
+fn out_of_descriptors_those_who_are_served_are_and_the_others_wait_their_turn() {
+    let server = short_of_descriptors();
+    let mut clients: Vec<_> = (0..30).map(|_| server.client()).collect();
+    clients[0].sends("hello\r\n").expects("hello\r\n");
+    // One after the other leaves, and makes room for one that waited.
+    let mut slowest = Duration::ZERO;
+    for served in 0..29 {
+        drop(clients.remove(0));
+        if served >= 15 {
+            let started = Instant::now();
+            clients[0].sends("next\r\n").expects("next\r\n");
+            slowest = slowest.max(started.elapsed());
+        }
+    }
+    drop(clients);
+    server.client().sends("last\r\n").expects("last\r\n");
+    let (_, log) = server.killed();
+    assert_eq!(
+        log.matches("accept: failing").count(),
+        1,
+        "an episode is logged once:\n{log}"
+    );
+    assert!(
+        slowest < Duration::from_secs(1),
+        "a free descriptor was noticed after {slowest:?}"
+    );
+}
