@@ -179,9 +179,7 @@ impl<R: Read> Scanner<R> {
                 Awaited::Nothing => (Data::Chunk(chunk.len()), chunk.len()),
             };
             let (Data::Held(bytes) | Data::Chunk(bytes)) = data;
-            if matches!(self.awaited, Awaited::Nothing) {
-                (self.length, self.too_long) = (0, false);
-            } else {
+            if !matches!(self.awaited, Awaited::Nothing) {
                 self.length += bytes as u64;
             }
             if bytes > 0 && self.length <= self.max_message {

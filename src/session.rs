@@ -36,17 +36,16 @@ pub(crate) fn serve<H: Handler>(
         CloseReason::HandlerPanic(panic)
     }));
     let traffic = connection.traffic;
-    let told = guarded(|| {
-        handler
-            .as_mut()
-            .map(|handler| handler.handle_close(&reason))
-    });
-    let dropped = [guarded(|| drop(handler)), guarded(|| drop(connection))];
-    for panic in told
-        .err()
-        .into_iter()
-        .chain(dropped.into_iter().filter_map(Result::err))
-    {
+    let closed = [
+        guarded(|| {
+            if let Some(handler) = &mut handler {
+                handler.handle_close(&reason);
+            }
+        }),
+        guarded(|| drop(handler)),
+        guarded(|| drop(connection)),
+    ];
+    for panic in closed.into_iter().filter_map(Result::err) {
         log::warn!("a handler panicked while it was closed: client_address={peer} panic={panic:?}");
     }
     if reason.leaves_peer_talking() {

@@ -511,3 +511,24 @@ fn what_is_not_a_bound_socket_cannot_be_taken_over() {
         Error::Bind { .. }
     ));
 }
+
+#[test]
+fn a_unix_path_whose_server_is_too_busy_to_answer_is_not_taken_from_it() {
+    let path = std::env::temp_dir().join(format!("synchat-busy-{}", std::process::id()));
+    let address = Address::Unix(path.clone());
+    let busy = ServerOptions::new()
+        .request_queue_size(0)
+        .bind(&address)
+        .unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let started = Instant::now();
+    let error = ServerOptions::new().bind(&address).unwrap_err();
+    assert!(
+        error.to_string().contains("a server listens on this path"),
+        "{error}"
+    );
+    assert!(started.elapsed() < PATIENCE);
+    assert!(path.exists());
+    drop(busy);
+    assert!(!path.exists());
+}
