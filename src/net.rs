@@ -226,11 +226,13 @@ impl Listener {
         self.as_stream.set_read_timeout(Some(timeout))?;
         let accepted = self.accept_one();
         match accepted {
-            Ok((stream, peer)) => {
-                // Inherited from the listener, at the time of the handshake.
-                stream.0.set_read_timeout(None)?;
-                Ok(Some((stream, peer)))
-            }
+            // The timeout is inherited from the listener, as it was at the handshake. A connection on
+            // which it cannot be changed is dead already.
+            Ok((stream, peer)) => Ok(stream
+                .0
+                .set_read_timeout(None)
+                .is_ok()
+                .then_some((stream, peer))),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }

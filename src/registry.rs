@@ -28,7 +28,7 @@ struct State {
     /// The key of the next connection.
     next: Key,
     /// How many connections have left, so that one that leaves before a wait ends it, too.
-    left: u64,
+    departed: u64,
     report: Report,
 }
 
@@ -111,12 +111,13 @@ impl Registry {
     /// [`wait_for_change`](Self::wait_for_change).
     pub(crate) fn serving(&self) -> Option<u64> {
         let state = self.lock();
-        (state.phase == Phase::Serving).then_some(state.left)
+        (state.phase == Phase::Serving).then_some(state.departed)
     }
 
     /// Waits until more connections than these have left or the server is to stop, at most so long.
-    pub(crate) fn wait_for_change(&self, left: u64, at_most: Duration) {
-        let unchanged = |state: &mut State| state.phase == Phase::Serving && state.left == left;
+    pub(crate) fn wait_for_change(&self, departed: u64, at_most: Duration) {
+        let unchanged =
+            |state: &mut State| state.phase == Phase::Serving && state.departed == departed;
         drop(
             self.changed
                 .wait_timeout_while(self.lock(), at_most, unchanged),
@@ -206,7 +207,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         let entry = state.open.remove(&self.key);
-        state.left += 1;
+        state.departed += 1;
         if let Some((reason, traffic)) = self.ending.take() {
             state.report.add(reason, traffic);
         }

@@ -135,7 +135,7 @@ impl Server {
         let make_handler = Arc::new(make_handler);
         let mut backoff = Backoff::default();
         let mut outcome = Ok(());
-        while let Some(left) = self.registry.serving() {
+        while let Some(departed) = self.registry.serving() {
             let accepted = self.listener.accept(Listener::TICK);
             if self.registry.serving().is_none() {
                 break;
@@ -152,7 +152,7 @@ impl Server {
                 Hardship::Passing => {}
                 Hardship::Lasting => {
                     let pause = backoff.pause(&error, Instant::now());
-                    self.registry.wait_for_change(left, pause);
+                    self.registry.wait_for_change(departed, pause);
                 }
                 Hardship::Final => {
                     outcome = Err(Error::Accept {

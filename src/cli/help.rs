@@ -38,18 +38,18 @@ pub(crate) fn short() -> String {
 pub(crate) fn long() -> String {
     let mut text = usage();
     for option in OPTIONS {
-        let _ = writeln!(text, "{}\n      {}", signature(option), option.about);
+        let _ = writeln!(text, "{}\n          {}", signature(option), option.about);
         if !option.details.is_empty() {
             let _ = writeln!(text, "{}", indented(option.details));
         }
         let _ = writeln!(
             text,
-            "      [default: {}; environment: {}]\n",
+            "          [default: {}; environment: {}]\n",
             option.default,
             option.variable()
         );
     }
-    text += "  -h, --help\n      this help; -h is a shorter one\n\n  -V, --version\n      the version\n\nHandlers:\n";
+    text += "  -h, --help\n          this help; -h is a shorter one\n\n  -V, --version\n          the version\n\nHandlers:\n";
     for handler in HANDLERS {
         let _ = writeln!(text, "  {:<8} {}", handler.name, handler.about);
     }
@@ -81,7 +81,7 @@ fn signature(option: &Opt) -> String {
 
 /// Breaks a text into lines of a terminal's width.
 fn indented(text: &str) -> String {
-    let (indent, width) = ("      ", 92);
+    let (indent, width) = ("          ", 92);
     let mut lines = vec![indent.to_owned()];
     for word in text.split(' ') {
         let line = lines.last().map_or(0, String::len);
