@@ -22,10 +22,13 @@ struct Case<'a> {
     limits: Limits,
 }
 
-/// Runs the case whole, byte by byte, at every two-way split, and with buffers of a few bytes.
-/// `script` makes the actions of a fresh conversation.
+/// What comes behind a stream to see that it makes no difference to what is before it.
+const TRAILING: &[u8] = b"~~";
+
+/// Runs the case whole, byte by byte, at every two-way split, with buffers of a few bytes, and all
+/// of that with trailing data, too. `script` makes the actions of a fresh conversation.
 fn check<F: FnMut(&Heard, &mut Chat) -> HandlerResult>(case: &Case<'_>, script: impl Fn() -> F) {
-    let run = |chunks: Vec<&[u8]>, input_buffer: usize| {
+    let run = |chunks: Vec<&[u8]>, input_buffer: usize, expected: &[Heard]| {
         let input_buffer = NonZeroUsize::new(input_buffer).unwrap();
         let limits = Limits {
             input_buffer,
@@ -39,20 +42,38 @@ fn check<F: FnMut(&Heard, &mut Chat) -> HandlerResult>(case: &Case<'_>, script: 
             &limits,
         );
         assert_eq!(
-            handler.heard[1..],
-            *case.expected,
+            handler.heard[1..][..expected.len()],
+            *expected,
             "{} as {chunks:?} with a buffer of {input_buffer}",
             case.stream.escape_ascii()
         );
     };
-    for capacity in [1, 2, 3, 5, 64 * 1024] {
-        run(vec![case.stream], capacity);
+    let with_trailing = [case.stream, TRAILING].concat();
+    let expected_with_trailing = with_trailing_data(case.expected);
+    for (stream, expected) in [
+        (case.stream, case.expected),
+        (&with_trailing, &expected_with_trailing),
+    ] {
+        for capacity in [1, 2, 3, 5, 64 * 1024] {
+            run(vec![stream], capacity, expected);
+        }
+        run(stream.chunks(1).collect(), 64 * 1024, expected);
+        for split in 1..stream.len() {
+            let (before, after) = stream.split_at(split);
+            run(vec![before, after], 64 * 1024, expected);
+        }
     }
-    run(case.stream.chunks(1).collect(), 64 * 1024);
-    for split in 1..case.stream.len() {
-        let (before, after) = case.stream.split_at(split);
-        run(vec![before, after], 64 * 1024);
+}
+
+/// What is expected with trailing data: the same, and that as data before the end.
+fn with_trailing_data(expected: &[Heard]) -> Vec<Heard> {
+    let mut expected = expected.to_vec();
+    expected.pop(); // the reason of the end may be another
+    match expected.last_mut() {
+        Some(Heard::Data(bytes)) => bytes.extend_from_slice(TRAILING),
+        _ => expected.push(data(TRAILING)),
     }
+    expected
 }
 
 /// Checks a stream under one terminator that stays.
