@@ -226,8 +226,8 @@ impl Listener {
         self.as_stream.set_read_timeout(Some(timeout))?;
         let accepted = self.accept_one();
         match accepted {
-            // The timeout is inherited from the listener, as it was at the handshake. A connection on
-            // which it cannot be changed is dead already.
+            // The timeout is inherited from the listener, as it was at the handshake. A connection
+            // on which it cannot be changed is dead already.
             Ok((stream, peer)) => Ok(stream
                 .0
                 .set_read_timeout(None)
@@ -255,6 +255,7 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    /// Leaves a socket that others may go on using without our timeout.
     fn drop(&mut self) {
         if self.is_shared {
             let _ = self.as_stream.set_read_timeout(None);

@@ -32,7 +32,7 @@ impl ServerOptions {
     /// The default of [`request_queue_size`](Self::request_queue_size). Of 3,000 connections made
     /// one after the other, 15 wait a second at `std`'s 128, and none at this.
     pub const DEFAULT_REQUEST_QUEUE_SIZE: u32 = 4096;
-    /// The default of [`stack_size`](Self::stack_size), in bytes: an echo needs a tenth.
+    /// The default of [`stack_size`](Self::stack_size), in bytes: an echo touches 8 KiB.
     pub const DEFAULT_STACK_SIZE: usize = 128 * 1024;
     /// The least [`stack_size`](Self::stack_size), in bytes. A thread that overflows its stack
     /// aborts the process.

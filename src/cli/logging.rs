@@ -84,11 +84,11 @@ impl Log for ArticleLogger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = compose(record, self.with_epoch.then(SystemTime::now));
-            let composed = format_args!("{line}");
+            // One expression: Rust 1.88 does not let format_args outlive its statement.
             self.inner.log(
                 &Record::builder()
                     .level(record.level())
-                    .args(composed)
+                    .args(format_args!("{line}"))
                     .build(),
             );
         }
@@ -136,7 +136,7 @@ pub(crate) fn one_line(text: String) -> String {
 }
 
 /// This thread's number, in the order in which threads first log. `std` has one, too, but does not
-/// give it away.
+/// expose it.
 fn thread_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local!(static NUMBER: OnceCell<u64> = const { OnceCell::new() });

@@ -521,3 +521,24 @@ fn a_greeting_that_cannot_be_printed_does_not_stop_the_server() {
     assert_serves_without_its_greeting(synchat().stdout(a_broken_pipe()));
     assert_serves_without_its_greeting(synchat().stdout(a_full_device()));
 }
+
+#[test]
+fn each_connections_thread_has_the_stack_that_was_asked_for() {
+    for (asked, kib) in [("64KiB", 64), ("1MiB", 1024)] {
+        let server = ServerProcess::starts(&["--stack-size", asked, "-vv"]);
+        // The smallest stack has to suffice for the longest message, with every callback logged.
+        let line = [&[b'x'; 65_536][..], b"\r\n"].concat();
+        let mut client = server.client();
+        client.sends(&line).expects(&line);
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.id())).unwrap();
+        let sizes = maps.lines().filter_map(|map| {
+            let (from, to) = map.split(' ').next()?.split_once('-')?;
+            let number = |digits| u64::from_str_radix(digits, 16).ok();
+            Some((number(to)? - number(from)?) / 1024)
+        });
+        assert!(
+            sizes.into_iter().any(|size| size == kib),
+            "no map of {kib} KiB:\n{maps}"
+        );
+    }
+}

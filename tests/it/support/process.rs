@@ -198,6 +198,10 @@ impl ServerProcess {
         &self.address
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// A new client of this server.
     pub(crate) fn client(&self) -> Peer {
         Peer::connects(&self.address)
