@@ -2,7 +2,8 @@
 //! class, too.
 
 use crate::address::Address;
-use crate::connection::{Summary, converse};
+use crate::connection::{Connection, Summary};
+use crate::deadlines::{Deadlines, TimedWriter};
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::limits::Limits;
@@ -57,13 +58,21 @@ pub fn connect<H: Handler>(
     mut handler: H,
     limits: &Limits,
 ) -> Result<(H, Summary), Error> {
-    let stream = Stream::connect(address).map_err(|source| Error::Connect {
-        address: address.clone(),
-        source,
-    })?;
-    let summary = converse(stream.socket(), stream.socket(), &mut handler, limits);
-    if summary.reason.leaves_peer_talking() {
+    let stream =
+        Stream::connect(address, limits.connect_timeout).map_err(|source| Error::Connect {
+            address: address.clone(),
+            source,
+        })?;
+    let socket = stream.socket();
+    let mut deadlines = Deadlines::new(socket, limits, None);
+    let writer = TimedWriter::new(socket, limits);
+    let mut connection = Connection::new(socket, writer, limits);
+    let reason = connection.talk(&mut handler, |scanner, _| deadlines.fill(scanner));
+    handler.handle_close(&reason);
+    let traffic = connection.traffic;
+    drop(connection);
+    if reason.leaves_peer_talking() {
         stream.finish(limits);
     }
-    Ok((handler, summary))
+    Ok((handler, Summary { reason, traffic }))
 }

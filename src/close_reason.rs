@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// Why a conversation ended. Every conversation has exactly one.
 ///
@@ -27,6 +28,21 @@ pub enum CloseReason {
         /// The limit.
         limit: u64,
     },
+    /// The peer was silent between messages for longer than
+    /// [`Limits::idle_timeout`](crate::Limits::idle_timeout).
+    Idle {
+        /// The limit.
+        limit: Duration,
+    },
+    /// A message was not whole by its deadline,
+    /// [`Limits::message_timeout`](crate::Limits::message_timeout) after its first byte.
+    MessageDeadline {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The peer did not take what was written within
+    /// [`Limits::write_timeout`](crate::Limits::write_timeout).
+    WriteStall,
     /// A callback, or a producer, returned this error.
     HandlerError(Box<dyn Error + Send + Sync>),
     /// A callback, or a producer, panicked with this message. Only a server catches that.
@@ -41,12 +57,15 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// The names of all reasons, in the order of [`index`](Self::index).
-    pub(crate) const NAMES: [&str; 10] = [
+    pub(crate) const NAMES: [&str; 13] = [
         "end-of-stream",
         "mid-message",
         "closed-by-handler",
         "reset-by-peer",
         "message-too-long",
+        "idle",
+        "message-deadline",
+        "write-stall",
         "handler-error",
         "handler-panic",
         "transport-error",
@@ -71,11 +90,14 @@ impl CloseReason {
             Self::ClosedByHandler => 2,
             Self::ResetByPeer => 3,
             Self::MessageTooLong { .. } => 4,
-            Self::HandlerError(_) => 5,
-            Self::HandlerPanic(_) => 6,
-            Self::TransportError(_) => 7,
-            Self::Drained => 8,
-            Self::Forced => 9,
+            Self::Idle { .. } => 5,
+            Self::MessageDeadline { .. } => 6,
+            Self::WriteStall => 7,
+            Self::HandlerError(_) => 8,
+            Self::HandlerPanic(_) => 9,
+            Self::TransportError(_) => 10,
+            Self::Drained => 11,
+            Self::Forced => 12,
         }
     }
 
@@ -90,13 +112,16 @@ impl CloseReason {
         match self {
             Self::ClosedByHandler
             | Self::MessageTooLong { .. }
+            | Self::Idle { .. }
+            | Self::MessageDeadline { .. }
             | Self::HandlerError(_)
-            | Self::HandlerPanic(_) => true,
+            | Self::HandlerPanic(_)
+            | Self::Drained => true,
             Self::EndOfStream
             | Self::MidMessage { .. }
             | Self::ResetByPeer
             | Self::TransportError(_)
-            | Self::Drained
+            | Self::WriteStall
             | Self::Forced => false,
         }
     }
@@ -108,12 +133,14 @@ impl fmt::Display for CloseReason {
         match self {
             Self::MidMessage { unterminated } => write!(f, " unterminated={unterminated}"),
             Self::MessageTooLong { limit } => write!(f, " limit={limit}"),
+            Self::Idle { limit } | Self::MessageDeadline { limit } => write!(f, " limit={limit:?}"),
             Self::HandlerError(error) => write!(f, " error={:?}", error.to_string()),
             Self::HandlerPanic(message) => write!(f, " panic={message:?}"),
             Self::TransportError(error) => write!(f, " error={:?}", error.to_string()),
             Self::EndOfStream
             | Self::ClosedByHandler
             | Self::ResetByPeer
+            | Self::WriteStall
             | Self::Drained
             | Self::Forced => Ok(()),
         }

@@ -11,8 +11,9 @@
 //! loop would do both at once.
 
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::mem;
+use std::ops::AddAssign;
 use std::thread;
 
 use crate::chat::Chat;
@@ -45,6 +46,15 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.too_long += other.too_long;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
 /// Runs a handler over a stream of input and one of output, to the end.
 ///
 /// The two may be the halves of anything: [`connect`](crate::connect) does it
@@ -66,7 +76,9 @@ pub fn converse<H: Handler + ?Sized>(
     limits: &Limits,
 ) -> Summary {
     let mut connection = Connection::new(input, output, limits);
-    let reason = connection.talk(handler);
+    let reason = connection.talk(handler, |scanner, _| {
+        scanner.fill().map_err(CloseReason::from_io)
+    });
     handler.handle_close(&reason);
     Summary {
         reason,
@@ -95,9 +107,14 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
     }
 
     /// Calls the handler until the conversation is over, and sees to it that all is sent that can
-    /// be; `handle_close` is left to the caller.
-    pub(crate) fn talk<H: Handler + ?Sized>(&mut self, handler: &mut H) -> CloseReason {
-        self.run(handler).unwrap_or_else(|reason| {
+    /// be; `handle_close` is left to the caller. When the scanner is dry `fill` is to fill it, or to
+    /// say why the conversation ends.
+    pub(crate) fn talk<H: Handler + ?Sized>(
+        &mut self,
+        handler: &mut H,
+        fill: impl FnMut(&mut Scanner<R>, &Traffic) -> Result<usize, CloseReason>,
+    ) -> CloseReason {
+        self.run(handler, fill).unwrap_or_else(|reason| {
             self.flush_what_is_left();
             reason
         })
@@ -109,7 +126,11 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
     }
 
     /// The loop. An orderly end, all output sent, is `Ok`.
-    fn run<H: Handler + ?Sized>(&mut self, handler: &mut H) -> Result<CloseReason, CloseReason> {
+    fn run<H: Handler + ?Sized>(
+        &mut self,
+        handler: &mut H,
+        mut fill: impl FnMut(&mut Scanner<R>, &Traffic) -> Result<usize, CloseReason>,
+    ) -> Result<CloseReason, CloseReason> {
         handler.handle_connect(&mut self.chat)?;
         self.adopt()?;
         while !self.chat.is_closing {
@@ -119,7 +140,10 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
                 if self.flush()? {
                     thread::yield_now();
                 }
-                let bytes = self.scanner.fill().map_err(CloseReason::from_io)?;
+                let bytes = match fill(&mut self.scanner, &self.traffic) {
+                    Ok(bytes) => bytes,
+                    Err(reason) => return self.give_up(reason, handler),
+                };
                 log::trace!("read: bytes={bytes}");
                 self.traffic.bytes_in += bytes as u64;
                 continue;
@@ -165,6 +189,20 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
         Ok(CloseReason::ClosedByHandler)
     }
 
+    /// Lets the handler have the last word with a peer that was too slow.
+    fn give_up<H: Handler + ?Sized>(
+        &mut self,
+        reason: CloseReason,
+        handler: &mut H,
+    ) -> Result<CloseReason, CloseReason> {
+        if let CloseReason::Idle { .. } | CloseReason::MessageDeadline { .. } = reason {
+            log::debug!("timed_out: {reason}");
+            handler.timed_out(&reason, &mut self.chat)?;
+            self.flush()?;
+        }
+        Ok(reason)
+    }
+
     /// Carries out what a callback asked for.
     #[inline(always)]
     fn adopt(&mut self) -> Result<(), CloseReason> {
@@ -206,6 +244,7 @@ impl From<DrainError> for CloseReason {
     fn from(error: DrainError) -> Self {
         match error {
             DrainError::Producer(error) => Self::HandlerError(error.into()),
+            DrainError::Writer(error) if error.kind() == ErrorKind::WouldBlock => Self::WriteStall,
             DrainError::Writer(error) => Self::from_io(error),
         }
     }

@@ -19,6 +19,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The system cannot hold as many connections as were asked for.
+    Capacity {
+        /// [`max_connections`](crate::ServerOptions::max_connections), as asked for.
+        asked: usize,
+        /// How many it can hold.
+        possible: u64,
+        /// The limit of the system that says so, and its value.
+        limit: String,
+    },
     /// No connection to this address could be made.
     Connect {
         /// The address.
@@ -40,6 +49,14 @@ impl fmt::Display for Error {
         match self {
             Self::BadAddress(error) => error.fmt(f),
             Self::Bind { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Capacity {
+                asked,
+                possible,
+                limit,
+            } => write!(
+                f,
+                "cannot hold {asked} connections: {limit} allows {possible}"
+            ),
             Self::Connect { address, source } => write!(f, "cannot connect to {address}: {source}"),
             Self::Accept { address, source } => write!(f, "cannot accept on {address}: {source}"),
         }
@@ -50,6 +67,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::BadAddress(error) => Some(error),
+            Self::Capacity { .. } => None,
             Self::Bind { source, .. }
             | Self::Connect { source, .. }
             | Self::Accept { source, .. } => Some(source),

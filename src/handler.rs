@@ -17,7 +17,8 @@ pub type HandlerResult = Result<(), Box<dyn Error + Send + Sync>>;
 /// 1. [`handle_connect`](Self::handle_connect), once, before anything is read.
 /// 2. For each message `collect_incoming_data`, any number of times, then `found_terminator`, or
 ///    [`message_too_long`](Self::message_too_long) in its place.
-/// 3. [`handle_close`](Self::handle_close), once, whatever happened. (Outside of a server a panic
+/// 3. [`timed_out`](Self::timed_out), if the peer was too slow.
+/// 4. [`handle_close`](Self::handle_close), once, whatever happened. (Outside of a server a panic
 ///    goes to the caller instead.)
 ///
 /// A callback speaks to its connection through the [`Chat`] that it is given. What it pushes is
@@ -94,6 +95,18 @@ pub trait Handler {
         Ok(())
     }
 
+    /// The conversation is to end because the peer was silent for too long
+    /// ([`CloseReason::Idle`]) or too slow with a message ([`CloseReason::MessageDeadline`]): tell
+    /// it, if the protocol has words for it. Only `handle_close` follows.
+    ///
+    /// # Errors
+    ///
+    /// See [`handle_connect`](Self::handle_connect).
+    fn timed_out(&mut self, reason: &CloseReason, chat: &mut Chat) -> HandlerResult {
+        let _ = (reason, chat);
+        Ok(())
+    }
+
     /// The conversation is over, for this reason. All output has been sent that will be.
     fn handle_close(&mut self, reason: &CloseReason) {
         let _ = reason;
@@ -115,6 +128,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn message_too_long(&mut self, limit: u64, chat: &mut Chat) -> HandlerResult {
         (**self).message_too_long(limit, chat)
+    }
+
+    fn timed_out(&mut self, reason: &CloseReason, chat: &mut Chat) -> HandlerResult {
+        (**self).timed_out(reason, chat)
     }
 
     fn handle_close(&mut self, reason: &CloseReason) {

@@ -5,7 +5,7 @@
 //! possible beginning of the former one. `BufReader` cannot take them, so they wait here. They are
 //! never more than the longest terminator.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// A reader with a buffer that is looked into without reading, and that bytes can be put back to.
 #[derive(Debug)]
@@ -64,12 +64,6 @@ impl<R: Read> Input<R> {
 
     /// Reads once, when no bytes are at hand; returns how many came, 0 for the end of the stream.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
-        loop {
-            match self.reader.fill_buf() {
-                Ok(bytes) => return Ok(bytes.len()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.reader.fill_buf().map(<[u8]>::len)
     }
 }

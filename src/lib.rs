@@ -35,10 +35,16 @@
 //! | `handlers/echo.rs` | the article's echo |
 //! | `address.rs` | where to listen and connect, as text |
 //! | `error.rs` | what goes wrong around conversations |
-//! | `sys.rs` | the one system call that `std` lacks |
+//! | `network.rs` | a range of IP addresses, as text |
+//! | `sys.rs` | the three system calls that `std` lacks |
+//! | `signals.rs` | SIGTERM, SIGINT and SIGUSR1 as values |
+//! | `stop_event.rs` | the order to stop, which every thread sees |
 //! | `unix_path.rs` | the path of a Unix socket, taken and given back |
+//! | `deadlines.rs` | how long a conversation waits |
 //! | `net.rs` | TCP and Unix sockets, behind one type each |
 //! | `backoff.rs` | what a failing `accept` is a sign of |
+//! | `capacity.rs` | how many connections the system can hold |
+//! | `refusal.rs` | connections that are turned away |
 //! | `report.rs` | what a server has done, in numbers |
 //! | `registry.rs` | the open connections, and how to end them |
 //! | `session.rs` | the life of one connection |
@@ -108,13 +114,20 @@ mod handlers;
 
 mod address;
 mod error;
+mod network;
 
 mod sys;
+
+mod signals;
+mod stop_event;
 mod unix_path;
 
+mod deadlines;
 mod net;
 
 mod backoff;
+mod capacity;
+mod refusal;
 mod report;
 
 mod registry;
@@ -136,11 +149,14 @@ pub use handler::{Handler, HandlerResult};
 pub use handlers::{Echo, HANDLERS, NamedHandler};
 pub use limits::{Limits, TooLong};
 pub use net::Peer;
-pub use options::ServerOptions;
+pub use network::{Network, NetworkError};
+pub use options::{Overload, ServerOptions};
 pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
+pub use refusal::Refusal;
 pub use report::Report;
 pub use scanner::{Event, Scanner};
 pub use server::{Handle, Server};
+pub use signals::{Signal, Signals};
 pub use terminator::{NonEmptyBytes, Terminator};
 
 /// The examples of the README, to be compiled with the others.

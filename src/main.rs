@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cli::{Invocation, Settings};
-use synchat::{Error, ServerOptions};
+use synchat::{Error, Limits, ServerOptions, Signals, Terminator};
 
 /// What a process that was asked for something impossible exits with, by convention.
 const BAD_USAGE: u8 = 2;
@@ -39,12 +39,18 @@ fn complain(message: &dyn std::fmt::Display, code: u8) -> ExitCode {
 
 fn serve(settings: Settings) -> Result<(), String> {
     cli::start_logging(&settings.logging)?;
-    let server = ServerOptions::new()
-        .request_queue_size(settings.backlog)
-        .stack_size(settings.stack_size)
-        .limits(settings.limits)
+    // Before anything can be interrupted half done.
+    let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+    warn_of_what_has_no_end(&settings.limits);
+    let server = server_options(&settings)
         .bind(&settings.address)
         .map_err(|error| advise(&error))?;
+    log::info!(
+        "memory: at_most={}MiB max_connections={}; the kernel's socket buffers come on top",
+        server.memory().div_ceil(1 << 20),
+        server.max_connections()
+    );
+    cli::start_supervisor(signals, server.handle(), settings.stats_interval)?;
     let greeting = cli::greeting(
         server.local_addr(),
         settings.handler.name,
@@ -57,6 +63,47 @@ fn serve(settings: Settings) -> Result<(), String> {
         .map_err(|error| advise(&error))?;
     log::info!("report: {report}");
     Ok(())
+}
+
+fn server_options(settings: &Settings) -> ServerOptions {
+    let mut options = ServerOptions::new()
+        .overload(settings.overload)
+        .max_per_address(settings.max_per_address)
+        .request_queue_size(settings.backlog)
+        .stack_size(settings.stack_size)
+        .grace(settings.grace)
+        .limits(settings.limits.clone());
+    if let Some(connections) = settings.max_connections {
+        options = options.max_connections(connections);
+    }
+    if !settings.allow.is_empty() {
+        let allow = settings.allow.clone();
+        options = options.verify_request(move |peer| {
+            peer.ip()
+                .is_none_or(|ip| allow.iter().any(|network| network.contains(ip)))
+        });
+    }
+    let terminator = settings.terminator.clone();
+    options.refusal_line(move |refusal| match &terminator {
+        Terminator::Bytes(end) => [format!("error: {refusal}").as_bytes(), end].concat(),
+        // A peer could not tell it from an echo.
+        Terminator::Length(_) | Terminator::None => Vec::new(),
+    })
+}
+
+fn warn_of_what_has_no_end(limits: &Limits) {
+    let timeouts = [
+        ("--idle-timeout", limits.idle_timeout, "a silent peer"),
+        ("--message-timeout", limits.message_timeout, "a slow peer"),
+        (
+            "--write-timeout",
+            limits.write_timeout,
+            "a peer that does not read",
+        ),
+    ];
+    for (option, _, peer) in timeouts.iter().filter(|(_, limit, _)| limit.is_none()) {
+        log::warn!("{option} is off: {peer} can hold its connection for ever");
+    }
 }
 
 /// The error, and what to do about it.

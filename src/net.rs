@@ -7,8 +7,8 @@
 //! a `BufReader` without zeroing it first, and that touches all its 64 KiB.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::limits::Limits;
+use crate::stop_event::StopEvent;
 use crate::sys;
-use crate::unix_path::OwnedPath;
+use crate::unix_path::{self, OwnedPath};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,6 +28,16 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// A process of this machine, through a Unix socket. Clients seldom have a path of their own.
     Unix(Option<PathBuf>),
+}
+
+impl Peer {
+    /// The IP address, if the peer has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -49,16 +60,23 @@ impl fmt::Display for Peer {
 pub(crate) struct Stream(TcpStream);
 
 impl Stream {
-    /// Connects, to the first address of a host that answers.
-    pub(crate) fn connect(address: &Address) -> io::Result<Self> {
+    /// Connects, to the first address of a host that answers within so long.
+    pub(crate) fn connect(address: &Address, at_most: Duration) -> io::Result<Self> {
         match address {
-            Address::Unix(path) => UnixStream::connect(path).map(Self::from),
+            Address::Unix(path) => unix_path::connect(path, at_most).map(Self::from),
             Address::Inherited => Err(io::Error::new(
                 ErrorKind::InvalidInput,
                 "a listening socket is not a peer",
             )),
             Address::Tcp(_) | Address::Host { .. } => {
-                TcpStream::connect(&*address.resolve()?).map(Self::from)
+                let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+                for address in address.resolve()? {
+                    match TcpStream::connect_timeout(&address, at_most) {
+                        Ok(stream) => return Ok(stream.into()),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
             }
         }
     }
@@ -66,13 +84,6 @@ impl Stream {
     /// The socket, to be read and written through a shared reference.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.0
-    }
-
-    /// Makes every read of this connection, also one that waits now, come to an end of stream
-    /// behind what has arrived.
-    pub(crate) fn end_input(&self) {
-        // It fails if the peer is gone already, and then reads end anyway.
-        let _ = self.0.shutdown(Shutdown::Read);
     }
 
     /// Makes every read and write end, also those that wait now.
@@ -110,6 +121,30 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Says a last line to a peer that was not talked to, and ends our output, without waiting for
+    /// anything: a socket that was never written to has room for a line.
+    pub(crate) fn dismiss(&self, line: &[u8]) {
+        let _ = self.0.set_nonblocking(true);
+        let _ = (&self.0).write(line);
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    /// Drops what a dismissed peer has sent, a bounded amount at a time. Says whether it may send
+    /// more.
+    pub(crate) fn drop_input(&self) -> bool {
+        let mut scratch = [0; 4096];
+        for _ in 0..16 {
+            match (&self.0).read(&mut scratch) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+}
+
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
         // Replies leave in batches already: waiting for more, as Nagle's algorithm does, would only
@@ -126,11 +161,13 @@ impl From<UnixStream> for Stream {
 }
 
 /// A listening socket.
+///
+/// It does not block in `accept` but in `poll`, which also ends when the server is to stop. Other
+/// ways to end a blocked `accept` do harm: to shut the socket down ends it for whoever shares it,
+/// too, and a connection of our own may not get through a full backlog.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
-    /// The same socket in the type that can set its timeout.
-    as_stream: TcpStream,
     /// Whether it was bound by somebody else, who may go on using it.
     is_shared: bool,
     /// The path that we bound it to, removed with the listener.
@@ -144,12 +181,6 @@ enum Socket {
 }
 
 impl Listener {
-    /// How often a wait for connections ends so that its caller can see whether to go on waiting.
-    ///
-    /// Shutting the socket down would end a wait at once, but also the socket of whoever shares it;
-    /// connecting to it would, too, unless the backlog is full or somebody else accepts.
-    pub(crate) const TICK: Duration = Duration::from_millis(200);
-
     /// Binds a socket and listens, with room for `backlog` connections that wait to be accepted.
     pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
         let (socket, path) = match address {
@@ -192,12 +223,10 @@ impl Listener {
     }
 
     fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
-        let as_stream = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-        sys::listen(as_stream.as_fd(), backlog)?;
-        as_stream.set_nonblocking(false)?;
+        sys::listen(socket.as_fd(), backlog)?;
+        socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
-            as_stream,
             is_shared: false,
             _path: path,
         })
@@ -216,24 +245,28 @@ impl Listener {
         }
     }
 
-    /// Waits for a connection, at most so long, and at most for one [`TICK`](Self::TICK). `None`:
-    /// none came.
-    ///
-    /// `accept` obeys the socket's receive timeout (on Linux; elsewhere the wait may be longer). It
-    /// is set every time, since whoever shares the socket may have changed it.
-    pub(crate) fn accept(&self, at_most: Duration) -> io::Result<Option<(Stream, Peer)>> {
-        let timeout = at_most.clamp(Duration::from_millis(1), Self::TICK);
-        self.as_stream.set_read_timeout(Some(timeout))?;
-        let accepted = self.accept_one();
-        match accepted {
-            // The timeout is inherited from the listener, as it was at the handshake. A connection
-            // on which it cannot be changed is dead already.
-            Ok((stream, peer)) => Ok(stream
-                .0
-                .set_read_timeout(None)
-                .is_ok()
-                .then_some((stream, peer))),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+    /// Accepts a connection that waits. If there is none, waits for one, the order to stop, or so
+    /// long, and returns `None`, after which it is to be called again.
+    pub(crate) fn accept(
+        &self,
+        stop: &StopEvent,
+        at_most: Duration,
+    ) -> io::Result<Option<(Stream, Peer)>> {
+        if self.is_shared {
+            // Whoever shares the socket may have changed that.
+            self.socket.set_nonblocking(true)?;
+        }
+        match self.accept_one() {
+            Ok((stream, peer)) => {
+                // Inherited from the listener on some systems. A connection on which it cannot be
+                // changed is dead already.
+                let is_blocking = stream.0.set_nonblocking(false);
+                Ok(is_blocking.is_ok().then_some((stream, peer)))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                sys::wait_readable([self.as_fd(), stop.as_fd()], at_most);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -255,10 +288,19 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Leaves a socket that others may go on using without our timeout.
+    /// Leaves a socket that others may go on using as sockets usually are.
     fn drop(&mut self) {
         if self.is_shared {
-            let _ = self.as_stream.set_read_timeout(None);
+            let _ = self.socket.set_nonblocking(false);
+        }
+    }
+}
+
+impl Socket {
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(nonblocking),
+            Self::Unix(listener) => listener.set_nonblocking(nonblocking),
         }
     }
 }

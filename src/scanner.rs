@@ -13,7 +13,7 @@
 //! The cost of lending: an event borrows the scanner, so a caller that wants to keep data copies
 //! it.
 
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::num::NonZeroUsize;
 
@@ -76,6 +76,8 @@ pub struct Scanner<R> {
     max_message: u64,
     /// That the message is too long was told. What comes of it from there on is dropped.
     too_long: bool,
+    /// How many messages have ended.
+    messages: u64,
     /// The reader has said that there is no more.
     at_end: bool,
 }
@@ -115,6 +117,7 @@ impl<R: Read> Scanner<R> {
             length: 0,
             max_message,
             too_long: false,
+            messages: 0,
             at_end: false,
         }
     }
@@ -206,6 +209,7 @@ impl<R: Read> Scanner<R> {
             Awaited::Count(_) | Awaited::Nothing => {}
         }
         (self.ended, self.length) = (false, 0);
+        self.messages += 1;
         if mem::take(&mut self.too_long) {
             Event::EndOfTooLong
         } else {
@@ -224,9 +228,26 @@ impl<R: Read> Scanner<R> {
     /// Those of the reader, except an interruption, after which it reads again. The scanner stays
     /// as it was, so that after a timeout both functions can be called again.
     pub fn fill(&mut self) -> io::Result<usize> {
+        loop {
+            match self.fill_once() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads once, like [`fill`](Self::fill), but returns when it is interrupted, so that the caller
+    /// can look at the clock.
+    pub(crate) fn fill_once(&mut self) -> io::Result<usize> {
         let bytes = self.input.fill()?;
         self.at_end = bytes == 0;
         Ok(bytes)
+    }
+
+    /// The number of the message of which some bytes have come but not its end, if there is one. A
+    /// byte that may only be the terminator's counts, too.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        (self.length > 0 || !self.matcher.held().is_empty()).then_some(self.messages)
     }
 
     /// Drops what was read but not handed on, and what is known of the unfinished message. A

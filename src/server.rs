@@ -17,8 +17,9 @@ use crate::connection::Summary;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::net::{Listener, Peer, Stream};
-use crate::options::ServerOptions;
-use crate::registry::{Refusal, Registry};
+use crate::options::{Overload, ServerOptions};
+use crate::refusal::{Farewells, Refusal, Sparing};
+use crate::registry::{Registry, Room, Slot};
 use crate::report::Report;
 use crate::session::{guarded, serve};
 
@@ -27,24 +28,27 @@ impl ServerOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Bind`], if the address cannot be had.
+    /// [`Error::Bind`], if the address cannot be had, [`Error::Capacity`].
     pub fn bind(self, address: &Address) -> Result<Server, Error> {
+        let room = self.room()?;
         Listener::bind(address, self.request_queue_size)
-            .and_then(|listener| Server::new(self, listener))
+            .and_then(|listener| Server::new(self, room, listener))
             .map_err(|source| Error::Bind {
                 address: address.clone(),
                 source,
             })
     }
 
-    /// A server on a socket that is bound already.
+    /// A server on a socket that is bound already. While it lives the socket, also that of others
+    /// who share it, is non-blocking.
     ///
     /// # Errors
     ///
-    /// [`Error::Bind`], if the socket cannot listen.
+    /// [`Error::Bind`], if the socket cannot listen, [`Error::Capacity`].
     pub fn from_listener(self, listener: impl Into<OwnedFd>) -> Result<Server, Error> {
+        let room = self.room()?;
         Listener::take_over(listener.into(), self.request_queue_size)
-            .and_then(|listener| Server::new(self, listener))
+            .and_then(|listener| Server::new(self, room, listener))
             .map_err(|source| Error::Bind {
                 address: Address::Inherited,
                 source,
@@ -56,24 +60,32 @@ impl ServerOptions {
 #[derive(Debug)]
 pub struct Server {
     options: ServerOptions,
+    room: Room,
     listener: Listener,
     address: Address,
     registry: Arc<Registry>,
 }
 
-/// Stops a server, from any thread.
+/// Stops a server, and says how it is, from any thread.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Registry>);
 
 impl Handle {
-    /// Makes [`serve_forever`](Server::serve_forever) stop listening within 200 ms, let each
-    /// conversation answer what it has received, and return. Does not wait for that. Stopping twice
-    /// is stopping once.
-    ///
-    /// Conversations are ended by shutting down their sockets for reading. A peer that goes on
-    /// sending after that may be reset by the kernel before it has read its last replies.
+    /// Makes [`serve_forever`](Server::serve_forever) stop listening at once, let each conversation
+    /// answer what has arrived, and return. Does not wait for that. Stopping twice is stopping once.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// The counts as they are now.
+    pub fn report(&self) -> Report {
+        self.0.report()
+    }
+
+    /// A number that changes at least once in two seconds while the accept loop does its work, for a
+    /// watchdog. Not while [`serve_forever`](Server::serve_forever) waits for conversations to end.
+    pub fn heartbeat(&self) -> u64 {
+        self.0.heartbeat()
     }
 }
 
@@ -96,13 +108,14 @@ impl Server {
         ServerOptions::new().from_listener(listener)
     }
 
-    fn new(options: ServerOptions, listener: Listener) -> io::Result<Self> {
+    fn new(options: ServerOptions, room: Room, listener: Listener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         log::info!("bind: address={address}");
         log::info!("listen: backlog={}", options.request_queue_size);
-        let registry = Arc::default();
+        let registry = Arc::new(Registry::new()?);
         Ok(Self {
             options,
+            room,
             listener,
             address,
             registry,
@@ -114,10 +127,24 @@ impl Server {
         &self.address
     }
 
+    /// How many connections may be open at once: as many as asked for, or the default, or less if
+    /// the system cannot hold that.
+    pub fn max_connections(&self) -> usize {
+        self.room.connections
+    }
+
+    /// The most memory, in bytes, that the connections take up: see [`ServerOptions::memory`].
+    pub fn memory(&self) -> u64 {
+        self.options.memory(self.room.connections)
+    }
+
     /// What stops the server.
     pub fn handle(&self) -> Handle {
         Handle(Arc::clone(&self.registry))
     }
+
+    /// How often the accept loop has a turn, at least.
+    const HEARTBEAT: Duration = Duration::from_secs(1);
 
     /// Accepts connections until [stopped](Handle::stop), each with a thread and a handler of its
     /// own, made on that thread by `make_handler`. Returns when all conversations have ended, or
@@ -134,15 +161,24 @@ impl Server {
     {
         let make_handler = Arc::new(make_handler);
         let mut backoff = Backoff::default();
+        let mut door = Door::default();
         let mut outcome = Ok(());
         while let Some(departed) = self.registry.serving() {
-            let accepted = self.listener.accept(Listener::TICK);
-            if self.registry.serving().is_none() {
-                break;
+            let soon = door.farewells.tend().unwrap_or(Self::HEARTBEAT);
+            if self.options.overload == Overload::Wait && self.registry.is_full(self.room) {
+                door.waiting.log(Instant::now(), |_| {
+                    let limit = self.room.connections;
+                    log::warn!("accept: waiting until one of max_connections={limit} has ended");
+                });
+                self.registry.wait_for_change(departed, soon);
+                continue;
             }
+            let accepted = self.listener.accept(self.registry.stop_event(), soon);
             let processed = accepted.and_then(|accepted| match accepted {
                 None => Ok(()),
-                Some((stream, peer)) => self.process_request(stream, peer, &make_handler),
+                Some((stream, peer)) => {
+                    self.process_request(stream, peer, &make_handler, &mut door)
+                }
             });
             let Err(error) = processed else {
                 backoff.succeed(Instant::now);
@@ -175,32 +211,50 @@ impl Server {
         stream: Stream,
         peer: Peer,
         make_handler: &Arc<F>,
+        door: &mut Door,
     ) -> io::Result<()>
     where
         H: Handler,
         F: Fn(&Peer) -> H + Send + Sync + 'static,
     {
-        if !self.verify_request(&peer) {
-            return Ok(());
-        }
-        let slot = self.registry.enter(stream);
+        let stream = Arc::new(stream);
+        let name = peer.to_string();
+        let slot = match self.admit(&stream, &peer) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                self.refuse(stream, &name, refusal, door);
+                return Ok(());
+            }
+        };
         let limits = self.options.limits.clone();
         let make_handler = Arc::clone(make_handler);
-        let name = peer.to_string();
         thread::Builder::new()
             .name(name.clone())
             .stack_size(self.options.stack_size)
             .spawn(move || drop(serve(slot, &peer, |peer| make_handler(peer), &limits)))
             .map(drop)
-            .inspect_err(|error| {
-                self.registry.count_refusal(Refusal::ForWantOfAThread);
-                log::debug!("conn_refused: client_address={name} cause=no-thread error={error}");
-            })
+            .inspect_err(|_| self.refuse(stream, &name, Refusal::NoThread, door))
+    }
+
+    /// A place for this connection, if it may have one.
+    fn admit(&self, stream: &Arc<Stream>, peer: &Peer) -> Result<Slot, Refusal> {
+        if !guarded(|| (self.options.verify_request)(peer)).unwrap_or(false) {
+            return Err(Refusal::NotAllowed);
+        }
+        self.registry.enter(Arc::clone(stream), peer, self.room)
+    }
+
+    fn refuse(&self, stream: Arc<Stream>, peer: &str, refusal: Refusal, door: &mut Door) {
+        self.registry.count_refusal(refusal);
+        door.refusals[refusal.index()].log(Instant::now(), |others| {
+            log::warn!("{refusal}: client_address={peer} not_logged_before={others}");
+        });
+        let line = guarded(|| (self.options.refusal_line)(refusal)).unwrap_or_default();
+        door.farewells.bid(stream, &line);
     }
 
     /// Serves one connection, on this thread, and returns how it went: `None` if none came in time,
-    /// if the one that came was refused by [`verify_request`](ServerOptions::verify_request), or if
-    /// the server is stopped.
+    /// if the one that came was [refused](Refusal), or if the server is stopped.
     ///
     /// # Errors
     ///
@@ -211,14 +265,22 @@ impl Server {
         timeout: Option<Duration>,
     ) -> Result<Option<Summary>, Error> {
         let started = Instant::now();
+        let stop = self.registry.stop_event();
         while self.registry.serving().is_some() {
             let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
-            match self.listener.accept(left.unwrap_or(Listener::TICK)) {
+            match self.listener.accept(stop, left.unwrap_or(Self::HEARTBEAT)) {
                 Ok(Some((stream, peer))) => {
-                    return Ok(self.verify_request(&peer).then(|| {
-                        let slot = self.registry.enter(stream);
-                        serve(slot, &peer, make_handler, &self.options.limits)
-                    }));
+                    let stream = Arc::new(stream);
+                    return match self.admit(&stream, &peer) {
+                        Ok(slot) => {
+                            drop(stream);
+                            Ok(Some(serve(slot, &peer, make_handler, &self.options.limits)))
+                        }
+                        Err(refusal) => {
+                            self.refuse(stream, &peer.to_string(), refusal, &mut Door::default());
+                            Ok(None)
+                        }
+                    };
                 }
                 Ok(None) if left.is_some_and(|left| left.is_zero()) => return Ok(None),
                 Ok(None) => {}
@@ -231,16 +293,16 @@ impl Server {
         }
         Ok(None)
     }
+}
 
-    /// Asks the option of this name, and notes a refusal.
-    fn verify_request(&self, peer: &Peer) -> bool {
-        let accepted = guarded(|| (self.options.verify_request)(peer)).unwrap_or(false);
-        if !accepted {
-            self.registry.count_refusal(Refusal::ByVerify);
-            log::info!("conn_refused: client_address={peer} cause=verify_request");
-        }
-        accepted
-    }
+/// What the accept loop keeps of those whom it does not let in.
+#[derive(Debug, Default)]
+struct Door {
+    farewells: Farewells,
+    /// The log lines about them, by cause.
+    refusals: [Sparing; Refusal::NAMES.len()],
+    /// The log lines about those who wait outside.
+    waiting: Sparing,
 }
 
 impl AsFd for Server {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::close_reason::CloseReason;
 use crate::connection::{Connection, Summary};
+use crate::deadlines::{Deadlines, TimedWriter};
 use crate::handler::Handler;
 use crate::limits::Limits;
 use crate::net::Peer;
@@ -28,9 +29,15 @@ pub(crate) fn serve<H: Handler>(
     log::info!("conn_made: client_address={peer}");
 
     let socket = slot.stream().socket();
-    let mut connection = Connection::new(socket, socket, limits);
+    let mut deadlines = Deadlines::new(socket, limits, Some(slot.stop_event()));
+    let mut connection = Connection::new(socket, TimedWriter::new(socket, limits), limits);
     let mut handler = None;
-    let reason = guarded(|| connection.talk(handler.insert(make_handler(peer))));
+    let reason = guarded(|| {
+        connection.talk(handler.insert(make_handler(peer)), |scanner, traffic| {
+            slot.traffic().publish(traffic);
+            deadlines.fill(scanner)
+        })
+    });
     let reason = slot.judge(reason.unwrap_or_else(|panic| {
         let _ = guarded(|| connection.flush_what_is_left());
         CloseReason::HandlerPanic(panic)

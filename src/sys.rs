@@ -1,19 +1,42 @@
-//! The one system call that `std` lacks, and the only `unsafe` code of the crate.
+//! The three system calls that `std` lacks, and the only `unsafe` code of the crate.
+//!
+//! They are declared here instead of taken from a package: each is one line of POSIX, in the C
+//! library that `std` links anyway.
 
 #![allow(
     unsafe_code,
     reason = "foreign functions are unsafe to call; every other file denies it"
 )]
 
-use std::ffi::c_int;
-use std::io;
+use std::ffi::{c_int, c_short};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-// SAFETY: the declaration is that of POSIX, in the C library that `std` links anyway. The function
-// takes no pointers, and the kernel checks both numbers, so it is safe to call with any.
+/// `struct pollfd`
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: c_short,
+    revents: c_short,
+}
+
+/// `nfds_t`
+#[cfg(target_os = "linux")]
+type Count = std::ffi::c_ulong;
+#[cfg(not(target_os = "linux"))]
+type Count = std::ffi::c_uint;
+
+// SAFETY: the declarations are those of POSIX. `listen` takes no pointers, and the kernel checks
+// both numbers, so it is safe to call with any.
 unsafe extern "C" {
     #[link_name = "listen"]
     safe fn c_listen(socket: c_int, backlog: c_int) -> c_int;
+    fn poll(descriptors: *mut PollFd, count: Count, milliseconds: c_int) -> c_int;
+    fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
 }
 
 /// Sets how many connections may wait to be accepted on a bound socket, which listens from then on
@@ -27,4 +50,78 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Waits until one of these can be read without blocking, has ended or has failed, at most so long,
+/// in steps of a millisecond. Says whether that is so; a signal's handler ends the wait early.
+///
+/// `std` can wait for one socket, but not for whichever of two comes first.
+pub(crate) fn wait_readable<const N: usize>(any: [BorrowedFd<'_>; N], at_most: Duration) -> bool {
+    const POLLIN: c_short = 1;
+    let mut descriptors = any.map(|descriptor| PollFd {
+        fd: descriptor.as_raw_fd(),
+        events: POLLIN,
+        revents: 0,
+    });
+    // Rounded up: a wait that ends too early would be repeated without pause.
+    let milliseconds = at_most.as_nanos().div_ceil(1_000_000);
+    let milliseconds = c_int::try_from(milliseconds).unwrap_or(c_int::MAX);
+    // SAFETY: the pointer is to as many entries as the count says, which live until the call
+    // returns, and their descriptors are borrowed for longer.
+    let ready = unsafe { poll(descriptors.as_mut_ptr(), N as Count, milliseconds) };
+    ready > 0
+}
+
+/// How often each signal came and was not yet taken, by its number.
+static ARRIVED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
+/// Where a byte says that there is something to take.
+static WAKE: OnceLock<UnixStream> = OnceLock::new();
+/// That byte was written, and not yet acted upon.
+static IS_WOKEN: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the signal came, and wakes whoever waits for that: nothing else, since a handler runs
+/// in the middle of anything. It takes no lock and no memory, and leaves `errno` alone: there is
+/// always room for the one byte.
+extern "C" fn note_signal(number: c_int) {
+    ARRIVED[number as usize].fetch_add(1, Ordering::SeqCst);
+    if !IS_WOKEN.swap(true, Ordering::SeqCst)
+        && let Some(mut wake) = WAKE.get()
+    {
+        let _ = wake.write(&[0]); // `std` makes one call of `send`
+    }
+}
+
+/// Has these signals (numbers below 32) noted from now on, and a byte sent to `wake` when one has
+/// come.
+///
+/// # Errors
+///
+/// If it was called before, or the system does not know a signal.
+pub(crate) fn note_signals(numbers: &[c_int], wake: UnixStream) -> io::Result<()> {
+    const SIG_ERR: usize = usize::MAX;
+    wake.set_nonblocking(true)?;
+    WAKE.set(wake)
+        .map_err(|_| io::Error::new(ErrorKind::AlreadyExists, "signals are caught already"))?;
+    for &number in numbers {
+        assert!((1..32).contains(&number), "{number} is no signal");
+        // SAFETY: the handler may run at any time, since all it does is to change atomic numbers
+        // and to send, which POSIX lists as async-signal-safe.
+        if unsafe { signal(number, note_signal) } == SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Allows the next byte to be sent. To be called when one was received, before looking at what came.
+pub(crate) fn rearm_wake() {
+    IS_WOKEN.store(false, Ordering::SeqCst);
+}
+
+/// Takes one arrival of this signal, if there was one.
+pub(crate) fn take_signal(number: c_int) -> bool {
+    let one_less = |count: u32| count.checked_sub(1);
+    ARRIVED[number as usize]
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+        .is_ok()
 }

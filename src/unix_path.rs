@@ -62,20 +62,26 @@ impl OwnedPath {
                 "a file that is not a socket has this path",
             ));
         }
-        // To connect blocks while the server's backlog is full, and a Unix socket has no timeout
-        // for it.
-        let (answer, answered) = mpsc::channel();
-        let target = path.to_owned();
-        thread::Builder::new().spawn(move || answer.send(UnixStream::connect(target).map(drop)))?;
-        match answered.recv_timeout(PATIENCE) {
-            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(())) | Err(_) => Err(io::Error::new(
+        match connect(path, PATIENCE) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+            Err(error) if error.kind() != ErrorKind::TimedOut => Err(error),
+            _ => Err(io::Error::new(
                 ErrorKind::AddrInUse,
                 "a server listens on this path",
             )),
         }
     }
+}
+
+/// Connects to a path, on a thread that is left behind if that takes longer: it blocks while the
+/// server's backlog is full, and a Unix socket has no timeout for that.
+pub(crate) fn connect(path: &Path, at_most: Duration) -> io::Result<UnixStream> {
+    let (answer, answered) = mpsc::channel();
+    let path = path.to_owned();
+    thread::Builder::new().spawn(move || answer.send(UnixStream::connect(path)))?;
+    answered
+        .recv_timeout(at_most)
+        .unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "no answer in time")))
 }
 
 impl Drop for OwnedPath {

@@ -102,8 +102,19 @@ impl Given {
             (Some(switch), None, None) => self.times(switch),
             (None, None, None) => String::new(),
         };
-        self.options.extend(option.map(|option| (option, value)));
+        if let Some(option) = option {
+            self.add(option, value);
+        }
         Ok(print.map(|print| print()))
+    }
+
+    /// Notes an option. A list goes on where it was given before.
+    fn add(&mut self, option: &'static Opt, value: String) {
+        let is_same = |(other, _): &&mut (&Opt, String)| other.long == option.long;
+        match self.options.iter_mut().find(is_same) {
+            Some((_, list)) if option.long == "allow" => *list = format!("{list},{value}"),
+            _ => self.options.push((option, value)),
+        }
     }
 
     /// Takes `-v`, `-vv`, `-qv`, without the dash.

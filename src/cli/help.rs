@@ -54,7 +54,7 @@ pub(crate) fn long() -> String {
         let _ = writeln!(text, "  {:<8} {}", handler.name, handler.about);
     }
     text += "\nA flag beats the environment, and the environment beats the default.\n";
-    text += "Exit codes: 0 done, 1 failed at run time, 2 bad usage.\n";
+    text += "Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n";
     text
 }
 

@@ -4,9 +4,11 @@ mod arguments;
 mod help;
 mod logging;
 mod options;
+mod supervisor;
 mod values;
 
 pub(crate) use arguments::{Invocation, parse};
 pub(crate) use help::greeting;
 pub(crate) use logging::{one_line, start as start_logging};
 pub(crate) use options::Settings;
+pub(crate) use supervisor::start as start_supervisor;

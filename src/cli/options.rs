@@ -2,11 +2,14 @@
 //! README is checked by it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
-use synchat::{Address, HANDLERS, Limits, NamedHandler, ServerOptions, Terminator, TooLong};
+use synchat::{
+    Address, HANDLERS, Limits, NamedHandler, Network, Overload, ServerOptions, Terminator, TooLong,
+};
 
-use super::values::{choice, count, size, terminator};
+use super::values::{choice, count, duration, networks, size, terminator};
 
 /// What the command line asked for.
 #[derive(Debug, Clone)]
@@ -15,7 +18,16 @@ pub(crate) struct Settings {
     pub(crate) handler: &'static NamedHandler,
     pub(crate) terminator: Terminator,
     pub(crate) limits: Limits,
+    /// `None`: the default, or what the system can hold.
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) overload: Overload,
+    /// 0: no limit.
+    pub(crate) max_per_address: usize,
+    /// Empty: everyone.
+    pub(crate) allow: Vec<Network>,
     pub(crate) backlog: u32,
+    pub(crate) grace: Duration,
+    pub(crate) stats_interval: Option<Duration>,
     pub(crate) stack_size: usize,
     pub(crate) logging: Logging,
 }
@@ -126,6 +138,102 @@ pub(crate) const OPTIONS: &[Opt] = &[
         },
     },
     Opt {
+        long: "max-connections",
+        short: None,
+        value: Some("N"),
+        default: "1024",
+        about: "connections that may be open at once",
+        details: "Where the system cannot hold as many as the default, it is lowered, with a warning; where it cannot \
+                  hold as many as are asked for, the server does not start.",
+        set: |settings, text| {
+            count(text, 1..=1 << 20).map(|count| settings.max_connections = Some(count as usize))
+        },
+    },
+    Opt {
+        long: "overload",
+        short: None,
+        value: Some("refuse|wait"),
+        default: "refuse",
+        about: "what happens at one more",
+        details: "refuse: it is told so, and closed. wait: it waits to be accepted until one has ended.",
+        set: |settings, text| {
+            choice(
+                text,
+                &[("refuse", Overload::Refuse), ("wait", Overload::Wait)],
+            )
+            .map(|overload| settings.overload = overload)
+        },
+    },
+    Opt {
+        long: "max-per-address",
+        short: None,
+        value: Some("N"),
+        default: "0",
+        about: "connections that one address may have; 0 is no limit",
+        details: "The addresses of one IPv6 /64 network count as one. Unix sockets have none, and are not limited.",
+        set: |settings, text| {
+            count(text, 0..=1 << 20).map(|count| settings.max_per_address = count as usize)
+        },
+    },
+    Opt {
+        long: "allow",
+        short: None,
+        value: Some("NETWORK"),
+        default: "all",
+        about: "who may connect, as in 10.0.0.0/8; can be repeated",
+        details: "In one value, with commas between them, too. An IPv4-mapped IPv6 address is taken as the IPv4 \
+                  address. Who may connect to a Unix socket is for its path's permissions to say.",
+        set: |settings, text| networks(text).map(|networks| settings.allow = networks),
+    },
+    Opt {
+        long: "idle-timeout",
+        short: None,
+        value: Some("T"),
+        default: "5m",
+        about: "how long a peer may be silent between messages",
+        details: "Times are 500ms, 30s, 5m. 0 turns a timeout off, with a warning.",
+        set: |settings, text| duration(text).map(|limit| settings.limits.idle_timeout = limit),
+    },
+    Opt {
+        long: "message-timeout",
+        short: None,
+        value: Some("T"),
+        default: "30s",
+        about: "how long a message may take, from its first byte",
+        details: "Bytes that arrive do not prolong it.",
+        set: |settings, text| duration(text).map(|limit| settings.limits.message_timeout = limit),
+    },
+    Opt {
+        long: "write-timeout",
+        short: None,
+        value: Some("T"),
+        default: "30s",
+        about: "how long a peer may take to accept a batch of replies",
+        details: "",
+        set: |settings, text| duration(text).map(|limit| settings.limits.write_timeout = limit),
+    },
+    Opt {
+        long: "grace",
+        short: None,
+        value: Some("T"),
+        default: "8s",
+        about: "how long conversations may take to end, when the server is stopped",
+        details: "What has arrived by then is answered. After that time they are ended by force; container engines kill \
+                  after 10 s.",
+        set: |settings, text| {
+            duration(text).map(|grace| settings.grace = grace.unwrap_or_default())
+        },
+    },
+    Opt {
+        long: "stats-interval",
+        short: None,
+        value: Some("T"),
+        default: "0",
+        about: "how often to log the counts; 0 is never",
+        details: "They are also logged at SIGUSR1, and at the end.",
+        set: |settings, text| duration(text).map(|interval| settings.stats_interval = interval),
+    },
+    Opt {
         long: "backlog",
         short: None,
         value: Some("N"),
@@ -223,6 +331,12 @@ impl Default for Settings {
             handler: &HANDLERS[0],
             terminator: Terminator::CRLF,
             limits: Limits::default(),
+            max_connections: None,
+            overload: Overload::Refuse,
+            max_per_address: 0,
+            allow: Vec::new(),
+            grace: Duration::from_secs(8),
+            stats_interval: None,
             backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
             stack_size: ServerOptions::DEFAULT_STACK_SIZE,
             logging: Logging {
@@ -244,7 +358,9 @@ mod tests {
         let before = format!("{settings:?}");
         for option in OPTIONS
             .iter()
-            .filter(|option| option.value.is_some() && option.long != "log-file")
+            .filter(|option| option.value.is_some())
+            // Their defaults are no values: standard error, and as many as the system can hold.
+            .filter(|option| !["log-file", "max-connections"].contains(&option.long))
         {
             assert_eq!(
                 (option.set)(&mut settings, option.default),

@@ -1,8 +1,9 @@
 //! The values that options take, from text. An error is the form that would have been right.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use synchat::Terminator;
+use synchat::{Network, NetworkError, Terminator};
 
 /// A number of bytes: `65536`, `64KiB`, `1MiB`.
 pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, String> {
@@ -37,6 +38,34 @@ fn number(text: &str) -> Option<u64> {
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
         .flatten()
+}
+
+/// A time: `500ms`, `30s`, `5m`. `0` is `None`.
+pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
+    const LONGEST: u64 = 30 * 24 * 60 * 60 * 1000; // 30 days
+    if text == "0" {
+        return Ok(None);
+    }
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+    let split = units
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    split
+        .and_then(|(digits, factor)| number(digits)?.checked_mul(*factor))
+        .filter(|milliseconds| (1..=LONGEST).contains(milliseconds))
+        .map(|milliseconds| Some(Duration::from_millis(milliseconds)))
+        .ok_or_else(|| "a time as in 500ms, 30s or 5m, up to 43200m, or 0".to_owned())
+}
+
+/// `all`, which is an empty list, or networks with commas between them.
+pub(crate) fn networks(text: &str) -> Result<Vec<Network>, String> {
+    if text == "all" {
+        return Ok(Vec::new());
+    }
+    let networks = text.split(',').map(str::parse);
+    networks
+        .collect::<Result<_, NetworkError>>()
+        .map_err(|error| format!("all, or networks as in 10.0.0.0/8,::1: {error}"))
 }
 
 /// One of a few words.
@@ -139,6 +168,58 @@ mod tests {
                     .contains("from 1 to 1073741824"),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        let good = [
+            ("1ms", 1),
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("43200m", 2_592_000_000),
+        ];
+        for (text, milliseconds) in good {
+            assert_eq!(
+                duration(text),
+                Ok(Some(Duration::from_millis(milliseconds)))
+            );
+        }
+        assert_eq!(duration("0"), Ok(None));
+        for text in [
+            "",
+            "s",
+            "ms",
+            "30",
+            "0s",
+            "0ms",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1 s",
+            "1h",
+            "1S",
+            "43201m",
+            "18446744073709551615m",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_a_list_or_all() {
+        assert_eq!(networks("all"), Ok(Vec::new()));
+        assert_eq!(networks("10.0.0.0/8,::1").map(|list| list.len()), Ok(2));
+        for text in [
+            "",
+            ",",
+            "all,::1",
+            "10.0.0.0/8,",
+            "10.0.0.0/8, ::1",
+            "10.0.0.1/8",
+        ] {
+            assert!(networks(text).unwrap_err().starts_with("all, or"), "{text}");
         }
     }
 

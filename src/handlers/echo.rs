@@ -5,7 +5,11 @@
 //! two kinds of terminator: for a count it sends the bytes alone, without a terminator it sends
 //! bytes as they arrive, like the `asyncore` echo.
 
+use std::fmt;
+use std::io::Write;
+
 use crate::chat::Chat;
+use crate::close_reason::CloseReason;
 use crate::handler::{Handler, HandlerResult};
 use crate::terminator::Terminator;
 
@@ -37,6 +41,19 @@ impl Echo {
         self.ibuffer.clear();
         Ok(())
     }
+
+    /// Only where messages end with a byte string can an error be told from an echo, by its place
+    /// in the order.
+    fn send_error(&mut self, error: fmt::Arguments<'_>, chat: &mut Chat) -> HandlerResult {
+        self.ibuffer.clear();
+        match self.terminator {
+            Terminator::Bytes(_) => {
+                write!(self.ibuffer, "error: {error}")?;
+                self.send_data(chat)
+            }
+            Terminator::Length(_) | Terminator::None => Ok(()),
+        }
+    }
 }
 
 impl Handler for Echo {
@@ -62,20 +79,13 @@ impl Handler for Echo {
     }
 
     fn message_too_long(&mut self, limit: u64, chat: &mut Chat) -> HandlerResult {
-        // Only where messages end with a byte string can an answer be told from an echo, by its
-        // place in the order.
-        self.ibuffer.clear();
-        match self.terminator {
-            Terminator::Bytes(_) => {
-                self.ibuffer.extend_from_slice(
-                    format!("error: message longer than {limit} bytes").as_bytes(),
-                );
-                self.send_data(chat)
-            }
-            Terminator::Length(_) | Terminator::None => {
-                self.expect_message(chat);
-                Ok(())
-            }
+        if let Terminator::Length(_) = self.terminator {
+            self.expect_message(chat);
         }
+        self.send_error(format_args!("message longer than {limit} bytes"), chat)
+    }
+
+    fn timed_out(&mut self, reason: &CloseReason, chat: &mut Chat) -> HandlerResult {
+        self.send_error(format_args!("too slow, {reason}"), chat)
     }
 }

@@ -16,18 +16,27 @@ use crate::support::process::{
 };
 
 /// Every option's variable, and the address's.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 20] = [
     "SYNCHAT_ADDRESS",
+    "SYNCHAT_ALLOW",
     "SYNCHAT_BACKLOG",
+    "SYNCHAT_GRACE",
     "SYNCHAT_HANDLER",
+    "SYNCHAT_IDLE_TIMEOUT",
     "SYNCHAT_LOG_FILE",
     "SYNCHAT_LOG_TIME",
+    "SYNCHAT_MAX_CONNECTIONS",
     "SYNCHAT_MAX_MESSAGE",
+    "SYNCHAT_MAX_PER_ADDRESS",
+    "SYNCHAT_MESSAGE_TIMEOUT",
+    "SYNCHAT_OVERLOAD",
     "SYNCHAT_QUIET",
     "SYNCHAT_STACK_SIZE",
+    "SYNCHAT_STATS_INTERVAL",
     "SYNCHAT_TERMINATOR",
     "SYNCHAT_TOO_LONG",
     "SYNCHAT_VERBOSE",
+    "SYNCHAT_WRITE_TIMEOUT",
 ];
 
 /// Expects bad usage, and that the one line about it says all of this.
@@ -417,6 +426,15 @@ fn help_describes_every_option_and_variable() {
         "--terminator T",
         "--max-message BYTES",
         "--too-long close|discard",
+        "--max-connections N",
+        "--overload refuse|wait",
+        "--max-per-address N",
+        "--allow NETWORK",
+        "--idle-timeout T",
+        "--message-timeout T",
+        "--write-timeout T",
+        "--grace T",
+        "--stats-interval T",
         "--backlog N",
         "--stack-size BYTES",
         "-v, --verbose",
@@ -438,7 +456,7 @@ fn help_describes_every_option_and_variable() {
         "Examples:\n",
         "[default: 127.0.0.1:7007; ",
         "[default: 64KiB; ",
-        "Exit codes: 0 done, 1 failed at run time, 2 bad usage.\n",
+        "Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n",
     ] {
         assert!(help.contains(text), "no {text:?} in:\n{help}");
     }
@@ -450,7 +468,7 @@ fn the_short_help_has_a_line_for_each_option() {
     let help = printed(&run(&["-h"]));
     let lines = help.lines().filter(|line| line.starts_with("  -"));
     let rest = help.lines().filter(|line| line.starts_with("      --"));
-    assert_eq!(lines.count() + rest.count(), 12, "{help}");
+    assert_eq!(lines.count() + rest.count(), 21, "{help}");
     assert!(help.len() < printed(&run(&["--help"])).len());
 }
 

@@ -346,7 +346,7 @@ fn e4_whatever_panics_and_however_much_of_it_one_connection_ends_and_is_counted(
     serving.client().sends("x").expects("last words");
     let report = serving.stops();
     assert_eq!(
-        (report.accepted, report.still_open),
+        (report.accepted, report.open),
         (plans.len() as u64 + 1, 0),
         "{report}"
     );

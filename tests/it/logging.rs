@@ -104,20 +104,21 @@ fn a_line_has_time_level_thread_target_and_message() {
     let mut server = ServerProcess::starts(&[]);
     let lines = conversation(&mut server, "hello\r\n");
     let (earliest, latest) = (before, now());
-    assert_eq!(lines.len(), 4, "{lines:#?}");
-    for (line, target) in lines.iter().zip(["server", "server", "session", "session"]) {
+    let targets = ["::server", "::server", "", "::session", "::session"];
+    assert_eq!(lines.len(), targets.len(), "{lines:#?}");
+    for (line, target) in lines.iter().zip(targets) {
         let parts = parsed(line);
         let created = parts.micros().expect("seconds and six decimals");
         let created = Duration::from_micros(created);
         let slack = Duration::from_secs(60); // the clock may be set meanwhile
         assert!(earliest <= created + slack && created <= latest + slack);
         assert_eq!(parts.level, "INFO");
-        assert_eq!(parts.target, format!("synchat::{target}"));
+        assert_eq!(parts.target, format!("synchat{target}"));
         let start = format!("{}     INFO {} ", parts.created, parts.thread);
         assert!(line.starts_with(&start), "{line}");
     }
     let threads: Vec<_> = lines.iter().map(|line| parsed(line).thread).collect();
-    assert_eq!(threads, [1, 1, 2, 2]);
+    assert_eq!(threads, [1, 1, 1, 2, 2]);
 }
 
 #[test]
@@ -125,11 +126,12 @@ fn a_connection_is_logged_when_it_is_made_and_when_it_is_closed() {
     let mut server = ServerProcess::starts(&[]);
     let address = server.address().to_string();
     let lines = conversation(&mut server, "one\r\ntwo\r\n");
-    let [bind, listen, made, closed] = messages(&lines)[..] else {
+    let [bind, listen, memory, made, closed] = messages(&lines)[..] else {
         panic!("{lines:#?}");
     };
     assert_eq!(bind, format!("bind: address={address}"));
     assert_eq!(listen, "listen: backlog=4096");
+    assert!(memory.starts_with("memory: at_most="), "{memory}");
     let client = made.strip_prefix("conn_made: client_address=").expect(made);
     let client: Address = client.parse().expect("it is an address");
     let (closed, seconds) = closed.split_once(" duration=").expect(closed);

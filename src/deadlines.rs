@@ -1,0 +1,220 @@
+//! How long a conversation waits: each read and write of a socket has an end, and none of the
+//! deadlines costs anything before it matters.
+//!
+//! A receive timeout of the kernel begins anew with every byte, and a send timeout with every call:
+//! a peer that drips a byte now and then would hold a connection for ever. So deadlines are points
+//! in time, kept here. The kernel's timeouts are set once, to a [`GLANCE`]: a read or a write that
+//! is over within that time has never seen the clock. Only one that is not is timed, and waits on in
+//! `poll`, which also ends when the server is to stop.
+//!
+//! The cost: to a conversation that rests for more than a glance between messages, one wake-up more
+//! each time.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::close_reason::CloseReason;
+use crate::limits::Limits;
+use crate::scanner::Scanner;
+use crate::stop_event::StopEvent;
+use crate::sys;
+
+/// How long a read or write may wait before the clock is looked at. Half of the accuracy that is
+/// promised of deadlines: a signal can make us lose one glance, and the last one can be too long.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// The waiting of one conversation for input.
+pub(crate) struct Deadlines<'a> {
+    socket: &'a TcpStream,
+    limits: &'a Limits,
+    /// What makes it go on with what is at hand alone.
+    stop: Option<&'a StopEvent>,
+    /// The unfinished message that was waited for last, by its number, and since when.
+    message: Option<(u64, Instant)>,
+    /// Bytes that came after the stop.
+    after_stop: u64,
+}
+
+/// A point in time, if the system can name it, and what it means to reach it.
+struct Deadline {
+    at: Option<Instant>,
+    reason: fn(Duration) -> CloseReason,
+    limit: Duration,
+}
+
+impl<'a> Deadlines<'a> {
+    /// Sets the socket's timeout for reading.
+    pub(crate) fn new(
+        socket: &'a TcpStream,
+        limits: &'a Limits,
+        stop: Option<&'a StopEvent>,
+    ) -> Self {
+        // That can fail on a dead socket, from which reading fails, too.
+        let _ = socket.set_read_timeout(Some(glance(limits.idle_timeout)));
+        Self {
+            socket,
+            limits,
+            stop,
+            message: None,
+            after_stop: 0,
+        }
+    }
+
+    /// Reads once, and waits for it until input comes, a deadline passes or the server is to stop.
+    /// The error is why the conversation ends.
+    pub(crate) fn fill<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<usize, CloseReason> {
+        let mut deadline = self.of_message(scanner);
+        let mut has_glanced = false;
+        loop {
+            if self.stop.is_some_and(StopEvent::is_set) {
+                return self.fill_from_what_is_at_hand(scanner);
+            }
+            if let Some(deadline) = &deadline {
+                let left = deadline.left()?;
+                if (has_glanced || left < GLANCE) && !self.has_input(left) {
+                    continue;
+                }
+            }
+            match scanner.fill_once() {
+                Err(error) if is_no_failure(&error) => {}
+                result => return result.map_err(CloseReason::from_io),
+            }
+            has_glanced = true;
+            deadline.get_or_insert_with(|| self.of_idleness());
+        }
+    }
+
+    /// When the unfinished message has to be whole, if there is one. Reads the clock only then.
+    fn of_message<R: Read>(&mut self, scanner: &Scanner<R>) -> Option<Deadline> {
+        let number = scanner.unfinished()?;
+        let since = match self.message {
+            Some((waited_for, since)) if waited_for == number => since,
+            _ => Instant::now(),
+        };
+        self.message = Some((number, since));
+        Some(Deadline::new(since, self.limits.message_timeout, |limit| {
+            CloseReason::MessageDeadline { limit }
+        }))
+    }
+
+    /// How long the peer may go on being silent, when it has been for a glance.
+    fn of_idleness(&self) -> Deadline {
+        let limit = self.limits.idle_timeout;
+        let since = Instant::now();
+        let since = since.checked_sub(glance(limit)).unwrap_or(since);
+        Deadline::new(since, limit, |limit| CloseReason::Idle { limit })
+    }
+
+    /// Waits for input, for the order to stop, or so long; says whether there is input.
+    fn has_input(&self, at_most: Duration) -> bool {
+        let socket = self.socket.as_fd();
+        match self.stop {
+            Some(stop) => sys::wait_readable([socket, stop.as_fd()], at_most) && !stop.is_set(),
+            None => sys::wait_readable([socket], at_most),
+        }
+    }
+
+    /// When the server is to stop, what the kernel has received is still read, up to a bound that is
+    /// larger than its buffers, so that a peer that never stops sending does not hold the server.
+    fn fill_from_what_is_at_hand<R: Read>(
+        &mut self,
+        scanner: &mut Scanner<R>,
+    ) -> Result<usize, CloseReason> {
+        let is_at_hand = self.after_stop < self.limits.linger_bytes
+            && sys::wait_readable([self.socket.as_fd()], Duration::ZERO);
+        if !is_at_hand {
+            return Err(CloseReason::Drained);
+        }
+        match scanner.fill_once() {
+            Ok(bytes) => {
+                self.after_stop += bytes as u64;
+                Ok(bytes)
+            }
+            Err(error) if is_no_failure(&error) => Err(CloseReason::Drained),
+            Err(error) => Err(CloseReason::from_io(error)),
+        }
+    }
+}
+
+impl Deadline {
+    fn new(since: Instant, limit: Option<Duration>, reason: fn(Duration) -> CloseReason) -> Self {
+        Self {
+            at: limit.and_then(|limit| since.checked_add(limit)),
+            reason,
+            limit: limit.unwrap_or(Duration::MAX),
+        }
+    }
+
+    /// The time that is left, or what it means that there is none.
+    fn left(&self) -> Result<Duration, CloseReason> {
+        let left = self.at.map_or(Duration::MAX, |at| {
+            at.saturating_duration_since(Instant::now())
+        });
+        match left {
+            Duration::ZERO => Err((self.reason)(self.limit)),
+            left => Ok(left),
+        }
+    }
+}
+
+/// A glance, or the limit if that is shorter. The kernel takes a timeout of 0 for none.
+fn glance(limit: Option<Duration>) -> Duration {
+    let glance = limit.map_or(GLANCE, |limit| GLANCE.min(limit));
+    glance.max(Duration::from_millis(1))
+}
+
+/// Whether a call returned because its time was up, or for a signal.
+fn is_no_failure(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The writing side of a conversation: what is written at once has to be taken within the limit, or
+/// writing fails with [`ErrorKind::WouldBlock`].
+pub(crate) struct TimedWriter<'a> {
+    socket: &'a TcpStream,
+    limit: Option<Duration>,
+}
+
+impl<'a> TimedWriter<'a> {
+    /// Sets the socket's timeout for writing.
+    pub(crate) fn new(socket: &'a TcpStream, limits: &Limits) -> Self {
+        let limit = limits.write_timeout;
+        let _ = socket.set_write_timeout(limit.map(|limit| glance(Some(limit))));
+        Self { socket, limit }
+    }
+}
+
+impl Write for TimedWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        let mut deadline = None;
+        while !rest.is_empty() {
+            match self.socket.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                // The usual end: all of it, at once.
+                Ok(length) if length == rest.len() => return Ok(()),
+                Ok(length) => rest = &rest[length..],
+                Err(error) if is_no_failure(&error) => {}
+                Err(error) => return Err(error),
+            }
+            let Some(limit) = self.limit else { continue };
+            let now = Instant::now();
+            let at = *deadline
+                .get_or_insert_with(|| now.checked_add(limit.saturating_sub(glance(Some(limit)))));
+            if at.is_some_and(|at| now >= at) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
