@@ -302,18 +302,27 @@ fn a_variable_that_is_not_utf_8_is_named() {
 fn variables_set_what_flags_set() {
     let directory = Directory::new();
     let log = directory.at("log");
-    let variables: [(&str, OsString); 11] = [
+    let variables: [(&str, OsString); 20] = [
         ("SYNCHAT_ADDRESS", directory.socket("echo").into()),
+        ("SYNCHAT_ALLOW", "10.0.0.0/8".into()),
         ("SYNCHAT_BACKLOG", "7".into()),
+        ("SYNCHAT_GRACE", "7s".into()),
         ("SYNCHAT_HANDLER", "echo".into()),
+        ("SYNCHAT_IDLE_TIMEOUT", "300ms".into()),
         ("SYNCHAT_LOG_FILE", log.clone().into()),
         ("SYNCHAT_LOG_TIME", "none".into()),
+        ("SYNCHAT_MAX_CONNECTIONS", "1".into()),
         ("SYNCHAT_MAX_MESSAGE", "4".into()),
+        ("SYNCHAT_MAX_PER_ADDRESS", "7".into()),
+        ("SYNCHAT_MESSAGE_TIMEOUT", "0".into()),
+        ("SYNCHAT_OVERLOAD", "refuse".into()),
         ("SYNCHAT_QUIET", "0".into()),
         ("SYNCHAT_STACK_SIZE", "64KiB".into()),
+        ("SYNCHAT_STATS_INTERVAL", "50ms".into()),
         ("SYNCHAT_TERMINATOR", "lf".into()),
         ("SYNCHAT_TOO_LONG", "discard".into()),
         ("SYNCHAT_VERBOSE", "1".into()),
+        ("SYNCHAT_WRITE_TIMEOUT", "0".into()),
     ];
     assert!(variables.iter().map(|(name, _)| *name).eq(VARIABLES));
     let server = ServerProcess::starts_from(synchat().envs(variables));
@@ -321,13 +330,21 @@ fn variables_set_what_flags_set() {
     let mut peer = server.client();
     peer.sends("four\nlonger\nnext\n");
     peer.expects("four\nerror: message longer than 4 bytes\nnext\n");
+    let mut one_more = server.client();
+    one_more.expects("error: too many connections, the limit is 1\n");
+    peer.expects("error: too slow, idle limit=300ms\n")
+        .expects_eof();
     let log = fs::read_to_string(log).unwrap();
-    let [bind, listen, ..] = log.lines().collect::<Vec<_>>()[..] else {
-        panic!("{log}");
-    };
-    assert!(bind.starts_with("    INFO 1 "), "{bind}");
-    assert!(listen.ends_with(" listen: backlog=7"), "{listen}");
-    assert!(log.contains("collect_incoming_data: [four]"), "{log}");
+    for line in [
+        "    INFO 1 synchat::server bind: ",
+        " listen: backlog=7\n",
+        "--message-timeout is off",
+        "--write-timeout is off",
+        "collect_incoming_data: [four]",
+        " stats: accepted=1 open=1 ",
+    ] {
+        assert!(log.contains(line), "no {line:?} in {log}");
+    }
 }
 
 #[test]
