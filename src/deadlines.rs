@@ -107,13 +107,15 @@ impl<'a> Deadlines<'a> {
         Deadline::new(since, limit, |limit| CloseReason::Idle { limit })
     }
 
-    /// Waits for input, for the order to stop, or so long; says whether there is input.
+    /// Waits for input, for the order to stop, or so long; says whether to read.
     fn has_input(&self, at_most: Duration) -> bool {
         let socket = self.socket.as_fd();
-        match self.stop {
-            Some(stop) => sys::wait_readable([socket, stop.as_fd()], at_most) && !stop.is_set(),
+        let is_ready = match self.stop {
+            Some(stop) => sys::wait_readable([socket, stop.as_fd()], at_most),
             None => sys::wait_readable([socket], at_most),
-        }
+        };
+        // Where the kernel cannot wait, it is for the read to wait for a glance.
+        is_ready.unwrap_or(true) && !self.stop.is_some_and(StopEvent::is_set)
     }
 
     /// When the server is to stop, what the kernel has received is still read, up to a bound that is
@@ -123,7 +125,7 @@ impl<'a> Deadlines<'a> {
         scanner: &mut Scanner<R>,
     ) -> Result<usize, CloseReason> {
         let is_at_hand = self.after_stop < self.limits.linger_bytes
-            && sys::wait_readable([self.socket.as_fd()], Duration::ZERO);
+            && sys::wait_readable([self.socket.as_fd()], Duration::ZERO).unwrap_or(true);
         if !is_at_hand {
             return Err(CloseReason::Drained);
         }

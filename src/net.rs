@@ -264,7 +264,7 @@ impl Listener {
                 Ok(is_blocking.is_ok().then_some((stream, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                sys::wait_readable([self.as_fd(), stop.as_fd()], at_most);
+                sys::wait_readable([self.as_fd(), stop.as_fd()], at_most)?;
                 Ok(None)
             }
             Err(error) => Err(error),

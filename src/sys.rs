@@ -53,10 +53,14 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 }
 
 /// Waits until one of these can be read without blocking, has ended or has failed, at most so long,
-/// in steps of a millisecond. Says whether that is so; a signal's handler ends the wait early.
+/// in steps of a millisecond. Says whether that is so; a signal's handler ends the wait early. It
+/// fails if the kernel has no memory for it, and then has not waited.
 ///
 /// `std` can wait for one socket, but not for whichever of two comes first.
-pub(crate) fn wait_readable<const N: usize>(any: [BorrowedFd<'_>; N], at_most: Duration) -> bool {
+pub(crate) fn wait_readable<const N: usize>(
+    any: [BorrowedFd<'_>; N],
+    at_most: Duration,
+) -> io::Result<bool> {
     const POLLIN: c_short = 1;
     let mut descriptors = any.map(|descriptor| PollFd {
         fd: descriptor.as_raw_fd(),
@@ -69,7 +73,13 @@ pub(crate) fn wait_readable<const N: usize>(any: [BorrowedFd<'_>; N], at_most: D
     // SAFETY: the pointer is to as many entries as the count says, which live until the call
     // returns, and their descriptors are borrowed for longer.
     let ready = unsafe { poll(descriptors.as_mut_ptr(), N as Count, milliseconds) };
-    ready > 0
+    match ready {
+        0.. => Ok(ready > 0),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == ErrorKind::Interrupted => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 /// How often each signal came and was not yet taken, by its number.
