@@ -165,11 +165,7 @@ impl Server {
         let mut outcome = Ok(());
         while let Some(departed) = self.registry.serving() {
             let soon = door.farewells.tend().unwrap_or(Self::HEARTBEAT);
-            if self.options.overload == Overload::Wait && self.registry.is_full(self.room) {
-                door.waiting.log(Instant::now(), |_| {
-                    let limit = self.room.connections;
-                    log::warn!("accept: waiting until one of max_connections={limit} has ended");
-                });
+            if self.is_to_wait(&mut door) {
                 self.registry.wait_for_change(departed, soon);
                 continue;
             }
@@ -202,6 +198,19 @@ impl Server {
         drop(self.listener);
         let report = self.registry.drain(self.options.grace);
         outcome.map(|()| report)
+    }
+
+    /// Whether nobody is to be accepted before a connection has ended.
+    fn is_to_wait(&self, door: &mut Door) -> bool {
+        let is_to_wait =
+            self.options.overload == Overload::Wait && self.registry.is_full(self.room);
+        if is_to_wait {
+            let limit = self.room.connections;
+            door.waiting.log(Instant::now(), |_| {
+                log::warn!("accept: waiting, max_connections={limit} are open");
+            });
+        }
+        is_to_wait
     }
 
     /// Starts a conversation on a thread of its own. An error means that there can be no more

@@ -23,6 +23,25 @@ pub enum Signal {
 
 /// The signals that come to the process, in place of their default actions. As process 1 of a
 /// container, too, where SIGTERM has no default action.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use synchat::{Echo, Server, Signal, Signals, Terminator};
+///
+/// let mut signals = Signals::catch().expect("nobody else catches them");
+/// let server = Server::bind("127.0.0.1:7007")?;
+/// let handle = server.handle();
+/// std::thread::spawn(move || loop {
+///     match signals.wait(Duration::from_secs(3600)) {
+///         Some(Signal::Stop) => handle.stop(),
+///         Some(Signal::Report) => println!("{}", handle.report()),
+///         None => {}
+///     }
+/// });
+/// let report = server.serve_forever(|_peer| Echo::new(Terminator::CRLF))?;
+/// println!("{report}");
+/// # Ok::<(), synchat::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Signals(UnixStream);
 
