@@ -22,10 +22,15 @@ fn main() -> ExitCode {
             }
             _ => ExitCode::SUCCESS,
         },
-        Ok(Invocation::Serve(settings)) => match serve(*settings) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(message) => complain(&message, 1),
-        },
+        Ok(Invocation::Serve(settings)) => {
+            let served = serve(*settings);
+            // A complaint comes behind what was logged.
+            log::logger().flush();
+            match served {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => complain(&message, 1),
+            }
+        }
         Err(message) => complain(&message, BAD_USAGE),
     }
 }

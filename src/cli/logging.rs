@@ -1,15 +1,19 @@
 //! The log: the article's line format, through `simplelog`.
 //!
 //! `simplelog` formats into its sink under a lock, piece by piece, and escapes nothing. So a line
-//! is composed first: a value whose `Display` panics does that outside of the lock, control
-//! characters cannot forge lines, and the sink below makes of the pieces one write. What cannot be
-//! written (the disk is full, standard error is closed) is lost, and nobody else hears of it.
+//! is composed first: a value whose `Display` panics does that outside of the lock, and control
+//! characters cannot forge lines. The sink below makes lines of the pieces again, and hands each
+//! to a queue, which a thread of its own writes out: no log, however slow, holds up those who log.
+//! It costs a copy of each line, and the lines that are still queued when the process is killed.
 
 use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::mem;
 use std::panic;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::SystemTime;
@@ -17,39 +21,60 @@ use std::time::SystemTime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::log_queue::{LineSink, LogQueue};
 use super::options::{LogTime, Logging};
 
 /// Directs the crate's log, and panics, to where the settings say.
 pub(crate) fn start(settings: &Logging) -> Result<(), String> {
-    let sink: Box<dyn Write + Send> = match &settings.file {
-        None => Box::new(io::stderr()),
-        Some(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            Box::new(file.map_err(|error| format!("cannot log to {}: {error}", path.display()))?)
-        }
-    };
-    let logger = ArticleLogger::new(settings.level, settings.time, sink);
-    log::set_boxed_logger(Box::new(logger)).map_err(|error| error.to_string())?;
+    let sink = open(settings.file.as_deref())?;
+    let logger_to = |sink| ArticleLogger::new(settings.level, settings.time, sink);
+    // What the log's thread has to say goes past the queue, which may be full again.
+    let unqueued = logger_to(Arc::clone(&sink));
+    let queue = LogQueue::start(sink, move |lost| {
+        log::warn!(logger: unqueued, "log: lines_lost={lost}, the log is written too slowly");
+    })
+    .map_err(|error| format!("cannot start the log's thread: {error}"))?;
+    log::set_boxed_logger(Box::new(logger_to(Arc::new(queue))))
+        .map_err(|error| error.to_string())?;
     log::set_max_level(settings.level);
-    // A connection's thread is named after its peer.
+    log_panics();
+    Ok(())
+}
+
+fn open(file: Option<&Path>) -> Result<Arc<dyn LineSink>, String> {
+    let Some(path) = file else {
+        return Ok(Arc::new(io::stderr()));
+    };
+    match OpenOptions::new().append(true).create(true).open(path) {
+        Ok(file) => Ok(Arc::new(file)),
+        Err(error) => Err(format!("cannot log to {}: {error}", path.display())),
+    }
+}
+
+fn log_panics() {
     panic::set_hook(Box::new(|panic| {
+        // A connection's thread is named after its peer.
         let thread = thread::current();
         log::error!(
             "panic: thread={} {panic}",
             thread.name().unwrap_or("unnamed")
         );
+        // It may be the process's last act: a panic within another one aborts. Where the log stands
+        // still, this thread waits for a second.
+        log::logger().flush();
     }));
-    Ok(())
 }
 
 /// `"%(created)-15s %(levelname)8s %(thread)d %(name)s %(message)s"`
 struct ArticleLogger {
     inner: Box<WriteLogger<WholeLines>>,
+    /// The same that `inner` leads to, to be flushed without its lock.
+    sink: Arc<dyn LineSink>,
     with_epoch: bool,
 }
 
 impl ArticleLogger {
-    fn new(level: LevelFilter, time: LogTime, sink: Box<dyn Write + Send>) -> Self {
+    fn new(level: LevelFilter, time: LogTime, sink: Arc<dyn LineSink>) -> Self {
         let mut config = ConfigBuilder::new();
         config
             .set_max_level(LevelFilter::Off)
@@ -61,16 +86,13 @@ impl ArticleLogger {
                 LogTime::Epoch | LogTime::None => LevelFilter::Off,
             })
             .set_time_format_rfc3339();
-        let inner = WriteLogger::new(
-            level,
-            config.build(),
-            WholeLines {
-                sink,
-                line: Vec::new(),
-            },
-        );
+        let lines = WholeLines {
+            sink: Arc::clone(&sink),
+            line: Vec::new(),
+        };
         Self {
-            inner,
+            inner: WriteLogger::new(level, config.build(), lines),
+            sink,
             with_epoch: time == LogTime::Epoch,
         }
     }
@@ -95,7 +117,7 @@ impl Log for ArticleLogger {
     }
 
     fn flush(&self) {
-        self.inner.flush();
+        self.sink.flush();
     }
 }
 
@@ -143,18 +165,21 @@ fn thread_number() -> u64 {
     NUMBER.with(|number| *number.get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Passes on whole lines, each in one write, and no errors.
+/// Passes on whole lines.
 struct WholeLines {
-    sink: Box<dyn Write + Send>,
+    sink: Arc<dyn LineSink>,
     line: Vec<u8>,
 }
 
 impl Write for WholeLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.line.is_empty() {
+            // With the end that follows, most lines are allocated once.
+            self.line.reserve(bytes.len() + 1);
+        }
         self.line.extend_from_slice(bytes);
         if bytes.ends_with(b"\n") {
-            let _ = self.sink.write_all(&self.line);
-            self.line.clear();
+            self.sink.put(mem::take(&mut self.line));
         }
         Ok(bytes.len())
     }
@@ -168,28 +193,26 @@ impl Write for WholeLines {
 mod tests {
     use std::fmt;
     use std::panic::catch_unwind;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 
-    /// Keeps each write apart.
-    #[derive(Clone, Default)]
-    struct Writes(Arc<Mutex<Vec<String>>>);
+    /// Keeps each line apart.
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
 
-    impl Write for Writes {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let text = String::from_utf8(bytes.to_vec()).map_err(io::Error::other)?;
-            self.0.lock().unwrap().push(text);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+    impl LineSink for Lines {
+        fn put(&self, line: Vec<u8>) {
+            self.0
+                .lock()
+                .unwrap()
+                .push(String::from_utf8(line).unwrap());
         }
     }
 
-    fn log_to(writes: &Writes, time: LogTime, level: Level, message: fmt::Arguments<'_>) {
-        let logger = ArticleLogger::new(LevelFilter::Debug, time, Box::new(writes.clone()));
+    fn log_to(sink: &Arc<Lines>, time: LogTime, level: Level, message: fmt::Arguments<'_>) {
+        let sink = Arc::clone(sink) as Arc<dyn LineSink>;
+        let logger = ArticleLogger::new(LevelFilter::Debug, time, sink);
         logger.log(
             &Record::builder()
                 .level(level)
@@ -200,34 +223,29 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_write_in_the_articles_format() {
-        let writes = Writes::default();
-        log_to(&writes, LogTime::None, Level::Info, format_args!("message"));
+    fn a_line_comes_whole_in_the_articles_format() {
+        let sink = Arc::new(Lines::default());
+        log_to(&sink, LogTime::None, Level::Info, format_args!("message"));
         log_to(
-            &writes,
+            &sink,
             LogTime::None,
             Level::Warn,
             format_args!("two\nlines and \u{1b}[31m"),
         );
         log_to(
-            &writes,
+            &sink,
             LogTime::None,
             Level::Trace,
             format_args!("below the level"),
         );
+        log_to(&sink, LogTime::Epoch, Level::Debug, format_args!("message"));
         log_to(
-            &writes,
-            LogTime::Epoch,
-            Level::Debug,
-            format_args!("message"),
-        );
-        log_to(
-            &writes,
+            &sink,
             LogTime::Rfc3339,
             Level::Error,
             format_args!("message"),
         );
-        let lines = writes.0.lock().unwrap();
+        let lines = sink.0.lock().unwrap();
         let thread = thread_number();
         assert_eq!(lines[0], format!("    INFO {thread} name message\n"));
         assert_eq!(
@@ -254,8 +272,8 @@ mod tests {
                 panic!("a Display panics")
             }
         }
-        let writes = Writes::default();
-        let logger = ArticleLogger::new(LevelFilter::Info, LogTime::None, Box::new(writes.clone()));
+        let sink = Arc::new(Lines::default());
+        let logger = ArticleLogger::new(LevelFilter::Info, LogTime::None, sink.clone());
         let log = |message: fmt::Arguments<'_>| {
             logger.log(
                 &Record::builder()
@@ -269,32 +287,11 @@ mod tests {
         assert!(panicked.is_err());
         log(format_args!("still here"));
         assert!(
-            writes
-                .0
+            sink.0
                 .lock()
                 .unwrap()
                 .concat()
                 .ends_with("name still here\n")
         );
-    }
-
-    #[test]
-    fn a_sink_that_fails_is_not_heard_of() {
-        struct Full;
-        impl Write for Full {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-        }
-        let mut lines = WholeLines {
-            sink: Box::new(Full),
-            line: Vec::new(),
-        };
-        assert_eq!(lines.write(b"half a line, ").unwrap(), 13);
-        assert_eq!(lines.write(b"and the rest\n").unwrap(), 13);
-        assert!(lines.line.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod help;
+mod log_queue;
 mod logging;
 mod options;
 mod supervisor;

@@ -2,7 +2,7 @@
 //! is printed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use synchat::Address;
 
 use crate::support::process::{
-    Directory, Running, ServerProcess, complaint, run, run_to_its_end, synchat,
+    Directory, Running, ServerProcess, complaint, file_with, run, run_to_its_end, synchat,
 };
 
 /// Every option's variable, and the address's.
@@ -334,7 +334,7 @@ fn variables_set_what_flags_set() {
     one_more.expects("error: too many connections, the limit is 1\n");
     peer.expects("error: too slow, idle limit=300ms\n")
         .expects_eof();
-    let log = fs::read_to_string(log).unwrap();
+    let log = file_with(&log, 1, "conn_closed: ");
     for line in [
         "    INFO 1 synchat::server bind: ",
         " listen: backlog=7\n",

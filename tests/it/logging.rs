@@ -2,9 +2,9 @@
 //! neither a peer nor a log that cannot be written does harm.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, PipeReader, Read};
 use std::iter;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,7 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use synchat::Address;
 
-use crate::support::process::{Directory, ServerProcess, complaint, run, synchat};
+use crate::support::peer::Peer;
+use crate::support::process::{
+    Directory, Running, ServerProcess, complaint, file_with, run, run_to_its_end, synchat,
+};
 
 /// A log line in its parts: `created`, level, thread, target, message.
 #[derive(Debug)]
@@ -226,9 +229,11 @@ fn a_log_file_is_appended_to() {
     let path = directory.at("log");
     let text = path.to_str().unwrap();
     fs::write(&path, "before\n").unwrap();
-    for _ in 0..2 {
+    for run in 1..=2 {
         let server = ServerProcess::starts(&["--log-file", text]);
-        server.client().sends("hello\r\n").expects("hello\r\n");
+        let mut peer = server.client();
+        peer.sends("hello\r\n").expects("hello\r\n");
+        file_with(&path, run, "conn_made: ");
         let (_, logged) = server.killed();
         assert_eq!(logged, "", "standard error is left alone");
     }
@@ -321,13 +326,15 @@ fn long_data_is_cut_and_its_length_named() {
 
 #[test]
 fn the_lines_of_many_connections_do_not_mix() {
+    // All their lines fit into the log's queue: none is lost.
     const CLIENTS: usize = 16;
+    const MESSAGES: usize = 20;
     let mut server = ServerProcess::starts(&["-v"]);
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let mut peer = server.client();
             scope.spawn(move || {
-                for number in 0..50 {
+                for number in 0..MESSAGES {
                     let line = format!("client {client} line {number}\r\n");
                     peer.sends(&line).expects(&line);
                 }
@@ -343,7 +350,7 @@ fn the_lines_of_many_connections_do_not_mix() {
             .iter()
             .filter(|text| text.starts_with(word))
             .count();
-        assert_eq!(count, CLIENTS * 50, "{word}");
+        assert_eq!(count, CLIENTS * MESSAGES, "{word}");
     }
 }
 
@@ -355,7 +362,7 @@ fn a_log_on_a_full_device_stays_unknown_to_clients() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stays_unknown_to_clients() {
+fn a_log_whose_reader_has_gone_stays_unknown_to_clients() {
     let broken = || {
         let (_, writer) = io::pipe().unwrap();
         Stdio::from(writer)
@@ -363,4 +370,140 @@ fn a_log_that_nobody_reads_stays_unknown_to_clients() {
     let mut command = synchat();
     command.arg("-v").stdout(broken()).stderr(broken());
     assert_serves(&unheard(&mut command));
+}
+
+/// A server with `-v` on standard error, and the other end of that, which nobody reads yet.
+fn unread() -> (ServerProcess, PipeReader) {
+    let (log, writer) = io::pipe().unwrap();
+    let mut command = synchat();
+    command.arg("-v").stdout(Stdio::null()).stderr(writer);
+    (unheard(&mut command), log)
+}
+
+/// More empty messages than a pipe and the log's queue hold lines. Of each there are two with `-v`,
+/// `found_terminator` and `sending`, however the messages are read.
+const FLOOD: usize = 5000;
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up_and_says_later_how_many_lines_it_has_lost() {
+    let (mut server, log) = unread();
+    let flood = "\r\n".repeat(FLOOD);
+    let mut peers = [server.client(), server.client()];
+    for peer in &mut peers {
+        peer.sends(&flood).expects(&flood);
+    }
+    server.logs_to(log);
+    server.logs_up_to("conn_made: ");
+    // The other's, and all messages.
+    let expected = 1 + peers.len() * 2 * FLOOD;
+    let (mut logged, mut lost) = (0, 0);
+    while logged + lost < expected {
+        let line = server.logs("");
+        let Line { level, message, .. } = parsed(&line);
+        match message.strip_prefix("log: lines_lost=") {
+            None => logged += 1,
+            Some(told) => {
+                let number = told.strip_suffix(", the log is written too slowly");
+                lost += number.expect(told).parse::<usize>().expect(told);
+                assert_eq!(level, "WARNING");
+            }
+        }
+    }
+    assert_eq!(logged + lost, expected);
+    assert!(lost > 0 && logged > 1024, "{logged} are logged");
+    let lines = conversation(&mut server, "hello\r\n");
+    assert!(messages(&lines).contains(&"collect_incoming_data: [hello]"));
+}
+
+/// The memory of a process that is in use, in KiB.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    number.expect(&status).parse().expect(&status)
+}
+
+#[test]
+fn a_flood_of_lines_for_a_slow_reader_takes_bounded_memory() {
+    let (server, mut log) = unread();
+    thread::spawn(move || {
+        // Until the server ends.
+        while matches!(log.read(&mut [0; 1024]), Ok(1..)) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    // Each byte is four in the log, of a message two times: 25 MB in all.
+    let messages = [&[1; 120][..], b"\r\n"].concat().repeat(100);
+    let mut peer = server.client();
+    peer.sends(&messages).expects(&messages);
+    let before = resident(server.id());
+    for _ in 0..250 {
+        peer.sends(&messages).expects(&messages);
+    }
+    let grown = resident(server.id()).saturating_sub(before);
+    assert!(grown < 16 * 1024, "by {grown} KiB");
+}
+
+/// Has a server of this command echo these messages, and takes its listening socket from it, which
+/// ends it.
+fn loses_its_socket(mut command: Command, messages: &[u8]) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::from(listener.local_addr().unwrap());
+    let stdin = OwnedFd::from(listener.try_clone().unwrap());
+    command.args(["-v", "fd:0"]).stdin(stdin);
+    let server = Running::from(command.spawn().unwrap());
+    Peer::connects(&address).sends(messages).expects(messages);
+    let socket = TcpStream::from(OwnedFd::from(listener));
+    socket.shutdown(Shutdown::Both).unwrap();
+    server
+}
+
+#[test]
+fn a_process_that_ends_has_logged_all_before_it_complains() {
+    let (log, writer) = io::pipe().unwrap();
+    let mut command = synchat();
+    command.stdout(Stdio::null()).stderr(writer);
+    // No more lines than the queue holds, but more bytes than the pipe: some wait in the queue.
+    let messages = [&[1; 120][..], b"\r\n"].concat().repeat(300);
+    let mut server = loses_its_socket(command, &messages);
+    server.logs_to(log);
+    let output = server.ends();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let mut lines: Vec<_> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let complaint = lines.pop().unwrap();
+    assert!(
+        complaint.starts_with("synchat: cannot accept on "),
+        "{text}"
+    );
+    let messages = self::messages(&lines);
+    let found = messages.iter().filter(|text| **text == "found_terminator");
+    assert_eq!(found.count(), 300);
+    assert!(
+        messages.last().unwrap().starts_with("conn_closed: "),
+        "{text}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_a_process_from_ending() {
+    let (_unread, writer) = io::pipe().unwrap();
+    let mut command = synchat();
+    command.args(["--log-file", "/dev/stdout"]);
+    command.stdout(writer).stderr(Stdio::piped());
+    let server = loses_its_socket(command, "\r\n".repeat(FLOOD).as_bytes());
+    let line = complaint(&server.ends(), 1);
+    assert!(line.starts_with("synchat: cannot accept on "), "{line}");
+}
+
+#[test]
+fn a_log_that_gets_no_thread_is_a_failure_told_in_one_line() {
+    // More than there are addresses for, and taken for threads that ask for no stack of their own.
+    let mut command = synchat();
+    command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
+    let line = complaint(&run_to_its_end(command.arg("127.0.0.1:0")), 1);
+    assert!(
+        line.starts_with("synchat: cannot start the log's thread: "),
+        "{line}"
+    );
 }

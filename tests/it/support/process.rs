@@ -6,7 +6,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,6 +81,11 @@ impl From<Child> for Running {
 }
 
 impl Running {
+    /// Begins to read standard error, from the other end of a pipe that it was given.
+    pub(crate) fn logs_to(&mut self, pipe: PipeReader) {
+        self.stderr = Some(Lines::of(pipe));
+    }
+
     /// Waits for the end that the process comes to by itself; what it printed where nobody piped it
     /// is empty.
     pub(crate) fn ends(mut self) -> Output {
@@ -207,6 +212,11 @@ impl ServerProcess {
         Peer::connects(&self.address)
     }
 
+    /// Begins to read the log of a server that was given a pipe of its test's.
+    pub(crate) fn logs_to(&mut self, pipe: PipeReader) {
+        self.process.logs_to(pipe);
+    }
+
     /// Reads the log up to the first line that contains this, and returns that line.
     pub(crate) fn logs(&mut self, wanted: &str) -> String {
         self.logs_up_to(wanted).pop().expect("it has that line")
@@ -234,6 +244,23 @@ impl ServerProcess {
         let [printed, logged] = [&self.process.stdout, &self.process.stderr]
             .map(|lines| lines.as_ref().map(Lines::rest).unwrap_or_default());
         (printed, logged)
+    }
+}
+
+/// Waits until a file has so many lines with these words in them, and returns its text.
+#[track_caller]
+pub(crate) fn file_with(path: &Path, count: usize, words: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = fs::read_to_string(path).expect("it is a file of text");
+        if text.matches(words).count() >= count && text.ends_with('\n') {
+            return text;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no {count} times {words:?}: {text}"
+        );
+        thread::yield_now();
     }
 }
 
