@@ -1,14 +1,14 @@
 //! A queue between those who log and the place that is logged to, so that it holds nobody up.
 //!
-//! Who logs puts a line into the queue and goes on; one thread takes lines out and writes them,
-//! each in one write. Where that is too slow (a pipe that nobody reads) the queue fills, and what
+//! Who logs puts a line into the queue and goes on; one thread takes lines out and writes them, as
+//! many as wait together, and each whole. Where that is too slow (a pipe that nobody reads) the queue fills, and what
 //! comes then is dropped and counted; the count is told as soon as lines can be written again. It
 //! costs a wake-up of the thread for a line that comes alone, and the last lines of a process that
 //! is killed or aborts: what is in the queue then is lost.
 
 use std::fs::File;
 use std::io::{self, Stderr, Write};
-use std::iter;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,9 @@ use std::time::Duration;
 /// milliseconds of the busiest log, for which the thread may have to wait for a processor.
 const CAPACITY: usize = 1024;
 
-/// The most bytes of a line, its end included. A pipe takes so many in one piece (`PIPE_BUF` of
-/// Linux), so lines do not mix with another process's; the crate's own are far shorter.
+/// The most bytes of a line, its end included, and of a write. A pipe takes so many in one piece
+/// (`PIPE_BUF` of Linux), so lines do not mix with another process's; the crate's own are far
+/// shorter.
 const LONGEST_LINE: usize = 4096;
 
 /// How long a flush waits: enough for a reader that is slow, and little for an exit where nobody
@@ -32,9 +33,9 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// more than can be logged in that time.
 const REST: Duration = Duration::from_micros(100);
 
-/// What takes log lines, each whole and with its end.
+/// What takes log lines, whole and with their ends.
 pub(super) trait LineSink: Send + Sync {
-    fn put(&self, line: Vec<u8>);
+    fn put(&self, lines: Vec<u8>);
 
     /// Waits, for a bounded time, until what has been put is written.
     fn flush(&self) {}
@@ -42,16 +43,16 @@ pub(super) trait LineSink: Send + Sync {
 
 /// In one write, by the thread that calls. What cannot be written is lost: the disk is full.
 impl LineSink for File {
-    fn put(&self, line: Vec<u8>) {
+    fn put(&self, lines: Vec<u8>) {
         let mut file = self;
-        let _ = file.write_all(&line);
+        let _ = file.write_all(&lines);
     }
 }
 
 /// In one write, by the thread that calls. What cannot be written is lost: its reader has gone.
 impl LineSink for Stderr {
-    fn put(&self, line: Vec<u8>) {
-        let _ = self.lock().write_all(&line);
+    fn put(&self, lines: Vec<u8>) {
+        let _ = self.lock().write_all(&lines);
     }
 }
 
@@ -135,12 +136,8 @@ fn write_lines(
     tell_lost: impl Fn(u64),
 ) {
     while let Ok(first) = queued.recv() {
-        let mut written = 0;
         // At most a full queue at a time, so that losses are told of where it never runs empty.
-        for line in iter::once(first).chain(queued.try_iter()).take(CAPACITY) {
-            sink.put(line);
-            written += 1;
-        }
+        let written = write_together(first, queued.try_iter().take(CAPACITY - 1), sink);
         match counts.lost.swap(0, Ordering::Relaxed) {
             0 => {}
             lost => tell_lost(lost),
@@ -151,6 +148,25 @@ fn write_lines(
             thread::sleep(REST);
         }
     }
+}
+
+/// Writes lines, each whole, in as few writes as hold them, and returns their number.
+fn write_together(
+    mut lines: Vec<u8>,
+    rest: impl Iterator<Item = Vec<u8>>,
+    sink: &dyn LineSink,
+) -> usize {
+    let mut count = 1;
+    for line in rest {
+        if lines.len() + line.len() > LONGEST_LINE {
+            sink.put(mem::replace(&mut lines, line));
+        } else {
+            lines.extend_from_slice(&line);
+        }
+        count += 1;
+    }
+    sink.put(lines);
+    count
 }
 
 /// Bounds a line's memory. One that was too long says how long it was.
@@ -174,31 +190,34 @@ fn char_boundary(text: &[u8], limit: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Keeps lines, and waits while a test has hold of them.
+    /// Keeps each write apart, and waits while a test has hold of them.
     #[derive(Default)]
-    struct Lines(Mutex<Vec<Vec<u8>>>);
+    struct Writes(Mutex<Vec<String>>);
 
-    impl LineSink for Lines {
-        fn put(&self, line: Vec<u8>) {
-            self.0.lock().unwrap().push(line);
+    impl LineSink for Writes {
+        fn put(&self, lines: Vec<u8>) {
+            let text = String::from_utf8(lines).unwrap();
+            self.0.lock().unwrap().push(text);
         }
     }
 
     #[test]
     fn lines_come_out_whole_and_in_order_before_a_flush_returns() {
-        let sink = Arc::new(Lines::default());
+        let sink = Arc::new(Writes::default());
         let queue = LogQueue::start(sink.clone(), |_| {}).unwrap();
-        let lines: Vec<_> = (0..CAPACITY).map(|n| format!("{n}\n").into()).collect();
-        for line in &lines {
-            queue.put(Vec::clone(line));
-        }
+        let line = |n: usize| n.to_string() + &"x".repeat(n) + "\n";
+        (0..CAPACITY).for_each(|n| queue.put(line(n).into()));
         queue.flush();
-        assert_eq!(*sink.0.lock().unwrap(), lines);
+        let writes = sink.0.lock().unwrap();
+        assert_eq!(writes.concat(), (0..CAPACITY).map(line).collect::<String>());
+        for write in &*writes {
+            assert!(write.ends_with('\n') && write.len() <= LONGEST_LINE);
+        }
     }
 
     #[test]
     fn a_sink_that_stands_still_holds_nobody_up_and_what_is_lost_is_told_once() {
-        let sink = Arc::new(Lines::default());
+        let sink = Arc::new(Writes::default());
         let (tell, told) = mpsc::channel();
         let queue = LogQueue::start(sink.clone(), move |lost| tell.send(lost).unwrap()).unwrap();
         let stands_still = sink.0.lock().unwrap();
@@ -211,8 +230,7 @@ mod tests {
         queue.flush();
         let lost = told.try_recv().unwrap();
         assert!(told.try_recv().is_err());
-        let lines = sink.0.lock().unwrap();
-        let written = lines.iter().filter(|line| !line.is_empty()).count();
+        let written = sink.0.lock().unwrap().concat().lines().count();
         assert!(written >= CAPACITY);
         assert_eq!(written as u64 + lost, 3 * CAPACITY as u64);
     }
