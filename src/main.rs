@@ -5,8 +5,9 @@ mod cli;
 use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use cli::{Invocation, Settings};
+use cli::{Invocation, ServiceManager, Settings};
 use synchat::{Error, Limits, ServerOptions, Signals, Terminator};
 
 /// What a process that was asked for something impossible exits with, by convention.
@@ -55,13 +56,16 @@ fn serve(settings: Settings) -> Result<(), String> {
         server.memory().div_ceil(1 << 20),
         server.max_connections()
     );
-    cli::start_supervisor(signals, server.handle(), settings.stats_interval)?;
+    let manager = Arc::new(ServiceManager::find(|name| env::var_os(name)));
+    cli::start_supervisor(signals, server.handle(), &settings, Arc::clone(&manager))?;
     let greeting = cli::greeting(
         server.local_addr(),
         settings.handler.name,
         &settings.terminator,
     );
     let _ = io::stdout().write_all((cli::one_line(greeting) + "\n").as_bytes());
+    // Clients are answered and signals obeyed from here on.
+    manager.tell("READY=1");
     let (make, terminator) = (settings.handler.make, settings.terminator);
     let report = server
         .serve_forever(move |_| make(&terminator))

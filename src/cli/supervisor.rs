@@ -1,42 +1,66 @@
-//! What goes on beside serving: signals are obeyed, and the counts are logged from time to time.
+//! What goes on beside serving: signals are obeyed, the counts are logged from time to time, and a
+//! service manager is told how things are.
 //!
 //! It has a thread of its own, so that the accept loop and the conversations never wait for it. The
 //! log may stand still; so the order to stop is given first and logged then.
 
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use synchat::{Handle, Signal, Signals};
 
+use super::notify::{ServiceManager, Watchdog};
+use super::options::Settings;
+
 /// When nothing is to be done at regular times.
 const SELDOM: Duration = Duration::from_secs(3600);
 
 /// Obeys signals until the process ends. SIGTERM and SIGINT stop the server, or, when it is
-/// stopping already, end the process at once, with exit code 1. SIGUSR1 logs the counts.
+/// stopping already, end the process at once, with exit code 1. SIGUSR1 logs the counts. A service
+/// manager is told that the server stops, and until then and meanwhile that it lives.
 pub(crate) fn start(
     mut signals: Signals,
     handle: Handle,
-    stats_interval: Option<Duration>,
+    settings: &Settings,
+    manager: Arc<ServiceManager>,
 ) -> Result<(), String> {
+    let (stats_interval, grace) = (settings.stats_interval, settings.grace);
     let watch = move || {
         let mut is_stopping = false;
         let interval = stats_interval.unwrap_or(SELDOM);
-        let mut next = Instant::now() + interval;
+        let mut next_stats = Instant::now() + interval;
+        let mut watchdog = manager.watchdog();
         loop {
+            let next_sign = watchdog.as_ref().map(Watchdog::next);
+            let next = next_sign.map_or(next_stats, |sign| sign.min(next_stats));
             match signals.wait(next.saturating_duration_since(Instant::now())) {
                 Some(Signal::Stop) if is_stopping => end_at_once(&handle),
                 Some(Signal::Stop) => {
                     is_stopping = true;
+                    // Once the order is given the process may end at any time.
+                    let told = manager.send("STOPPING=1");
                     handle.stop();
+                    manager.warn(told);
+                    if let Some(watchdog) = &mut watchdog {
+                        watchdog.trust_for(grace, Instant::now());
+                    }
                     log::info!("stop: answering what has arrived; once more ends at once");
                 }
                 Some(Signal::Report) => log::info!("stats: {}", handle.report()),
-                None => {
-                    next += interval;
-                    if stats_interval.is_some() {
-                        log::info!("stats: {}", handle.report());
-                    }
+                None => {}
+            }
+            let now = Instant::now();
+            if let Some(watchdog) = &mut watchdog
+                && watchdog.is_due(handle.heartbeat(), now)
+            {
+                manager.tell("WATCHDOG=1");
+            }
+            if now >= next_stats {
+                next_stats += interval;
+                if stats_interval.is_some() {
+                    log::info!("stats: {}", handle.report());
                 }
             }
         }

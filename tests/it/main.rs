@@ -12,6 +12,7 @@ mod framing;
 mod golden;
 mod house_rules;
 mod logging;
+mod notify;
 mod output;
 mod server;
 mod shortage;

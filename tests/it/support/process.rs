@@ -18,13 +18,16 @@ use synchat::Address;
 
 use super::peer::{PATIENCE, Peer};
 
-/// The binary, with an environment that sets none of its options.
+/// The binary, with an environment that sets none of its options and has no service manager.
 pub(crate) fn synchat() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_synchat"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SYNCHAT_") {
             command.env_remove(name);
         }
+    }
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
     }
     command.stdin(Stdio::null());
     command
@@ -59,6 +62,14 @@ pub(crate) fn complaint(output: &Output, code: i32) -> String {
         "not one line that says who complains: {stderr:?}"
     );
     line.to_owned()
+}
+
+/// Sends a signal, which is named without SIG, to a process.
+pub(crate) fn send(signal: &str, id: u32) {
+    // `std` sends none, and a shell has `kill` built in.
+    let script = format!("kill -{signal} {id}");
+    let status = Command::new("sh").args(["-c", &script]).status();
+    assert!(status.is_ok_and(|status| status.success()), "{script}");
 }
 
 /// A child process, which is killed if its test ends first.
@@ -236,6 +247,17 @@ impl ServerProcess {
                 return seen;
             }
         }
+    }
+
+    /// Sends the server a signal, which is named without SIG.
+    pub(crate) fn gets(&self, signal: &str) {
+        send(signal, self.id());
+    }
+
+    /// Waits for the end that the server comes to by itself, and returns what more it printed and
+    /// logged.
+    pub(crate) fn ends(self) -> Output {
+        self.process.ends()
     }
 
     /// Ends the server at once, and returns what more it printed and logged.
