@@ -4,10 +4,16 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 # Arguments of `make run`, as in: make run ARGS="[::1]:7007 -v"
 ARGS ?=
+# How long `make fuzz` searches in each of its targets.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= scanner conversation options
+# Counters at all edges, and looks at comparisons: what libFuzzer goes by.
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint doc bench static install golden clean
+.PHONY: help run test lint doc bench static install golden fuzz clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +50,14 @@ install: ## build, and install to PREFIX/bin, by default /usr/local/bin
 
 golden: ## record asynchat's traces anew; needs Python 3.11
 	python3 tests/golden/record.py
+
+fuzz: ## search for inputs that break a promise, FUZZ_SECONDS=600 in each target; needs a C++ compiler
+	@# With an explicit target the flags do not reach build scripts and macros.
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --manifest-path tests/fuzz/Cargo.toml \
+		--target $(TARGET) --target-dir target/fuzz
+	@failed=0; for name in $(FUZZ_TARGETS); do \
+		tests/fuzz/run.sh target/fuzz/$(TARGET)/release/$$name $(FUZZ_SECONDS) || failed=1; \
+	done; exit $$failed
 
 clean: ## remove all that was built
 	$(CARGO) clean

@@ -1,0 +1,255 @@
+//! The scanner, against an oracle that has all of the stream before it.
+//!
+//! How a message is cut into pieces is chance. So the oracle does not foretell events; it knows the
+//! place behind the last one, and says of the next whether it may be. It looks from that place
+//! through all that was read, every time anew: quadratic, and without a state that could be wrong.
+
+#![no_main]
+
+mod pieces;
+
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::num::NonZeroUsize;
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use synchat::{Event, Scanner, Terminator};
+
+use pieces::{Alphabet, Ending, Reads};
+
+#[derive(Arbitrary, Debug)]
+struct Case<'a> {
+    alphabet: Alphabet,
+    capacity: u8,
+    max_message: Option<u8>,
+    /// See [`Reads`].
+    reads: &'a [u8],
+    actions: Vec<Action<'a>>,
+    stream: &'a [u8],
+}
+
+/// What a user does between two calls that bring events.
+#[derive(Arbitrary, Debug)]
+enum Action<'a> {
+    /// Nothing, so many times.
+    Pause(u8),
+    SetTerminator(Ending<'a>),
+    Discard,
+}
+
+fuzz_target!(|case: Case<'_>| {
+    let stream = case.alphabet.spell(case.stream);
+    let max_message = case.max_message.map_or(u64::MAX, u64::from);
+    let mut scanner = Scanner::with_capacity(
+        NonZeroUsize::MIN.saturating_add(case.capacity.into()),
+        max_message,
+        Reads::new(&stream, case.reads),
+    );
+    let mut oracle = Oracle::new(&stream, max_message);
+
+    let (mut actions, mut pause) = (case.actions.iter(), 0);
+    // Says whether it has done anything.
+    let mut act = |scanner: &mut Scanner<_>, oracle: &mut Oracle<'_>| {
+        if pause > 0 {
+            pause -= 1;
+            return false;
+        }
+        match actions.next() {
+            Some(Action::SetTerminator(ending)) if !oracle.is_unsure() => {
+                let terminator = ending.terminator(case.alphabet);
+                scanner.set_terminator(&terminator);
+                oracle.set_terminator(terminator);
+                true
+            }
+            Some(Action::Discard) if !oracle.is_unsure() => {
+                scanner.discard();
+                oracle.discard();
+                true
+            }
+            Some(Action::Pause(steps)) => {
+                pause = *steps;
+                false
+            }
+            Some(_) | None => false,
+        }
+    };
+
+    let mut ends = 0;
+    while ends < 3 {
+        act(&mut scanner, &mut oracle);
+        let event = scanner.next_event();
+        let (is_dry, is_end) = (event.is_none(), matches!(event, Some(Event::Eof { .. })));
+        oracle.check(event);
+        ends += u8::from(is_end);
+        if is_dry && !act(&mut scanner, &mut oracle) {
+            oracle.read(scanner.fill());
+        }
+    }
+});
+
+struct Oracle<'a> {
+    stream: &'a [u8],
+    max_message: u64,
+    /// What is awaited; of a count, what remains of it.
+    terminator: Terminator,
+    /// How much of the stream was read.
+    received: usize,
+    at_end: bool,
+    /// The place behind the last event. Of a message that is too long, the least that it can be:
+    /// its pieces are dropped unseen.
+    place: usize,
+    /// `TooLong` was the last event.
+    place_is_a_guess: bool,
+    /// Bytes of the message before `place`.
+    length: u64,
+    too_long: bool,
+    /// The bytes of a count have come. That it is over is told next, whatever is awaited by then.
+    count_is_over: bool,
+    /// A terminator stood at the place where all was discarded. If it had been found, it is told.
+    may_have_been_found: bool,
+}
+
+impl<'a> Oracle<'a> {
+    fn new(stream: &'a [u8], max_message: u64) -> Self {
+        Self {
+            stream,
+            max_message,
+            terminator: Terminator::None,
+            received: 0,
+            at_end: false,
+            place: 0,
+            place_is_a_guess: false,
+            length: 0,
+            too_long: false,
+            count_is_over: false,
+            may_have_been_found: false,
+        }
+    }
+
+    /// How far it is known that there is nothing but data of this message.
+    fn data_end(&self) -> usize {
+        match &self.terminator {
+            _ if self.count_is_over => self.place,
+            Terminator::Bytes(needle) => {
+                let is_needle = |place: &usize| {
+                    let rest = &self.stream[*place..self.received];
+                    rest.starts_with(needle) || !self.at_end && needle.starts_with(rest)
+                };
+                let end = (self.place..self.received).find(is_needle);
+                end.unwrap_or(self.received)
+            }
+            Terminator::Length(left) => {
+                let left = usize::try_from(left.get()).unwrap_or(usize::MAX);
+                self.received.min(self.place.saturating_add(left))
+            }
+            Terminator::None => self.received,
+        }
+    }
+
+    /// Whether the message has come to its end at `place`.
+    fn is_whole(&self) -> bool {
+        match &self.terminator {
+            _ if self.count_is_over => true,
+            Terminator::Bytes(needle) => self.stream[self.place..self.received].starts_with(needle),
+            Terminator::Length(_) | Terminator::None => false,
+        }
+    }
+
+    fn take_data(&mut self, end: usize) {
+        let bytes = (end - self.place) as u64;
+        self.place = end;
+        match &mut self.terminator {
+            Terminator::Bytes(_) => self.length += bytes,
+            Terminator::Length(left) => {
+                self.length += bytes;
+                self.count_is_over = left.get() == bytes;
+                self.terminator = Terminator::from(left.get() - bytes);
+            }
+            Terminator::None => {}
+        }
+    }
+
+    fn take_end(&mut self) {
+        match &self.terminator {
+            _ if mem::take(&mut self.count_is_over) => {}
+            Terminator::Bytes(needle) => self.place += needle.len(),
+            Terminator::Length(_) | Terminator::None => unreachable!("they end by count_is_over"),
+        }
+        (self.length, self.too_long) = (0, false);
+    }
+
+    fn check(&mut self, event: Option<Event<'_>>) {
+        let was_found = mem::take(&mut self.may_have_been_found);
+        let end = self.data_end();
+        match event {
+            Some(Event::Data(bytes)) => {
+                let piece_end = self.place + bytes.len();
+                assert!(!bytes.is_empty() && piece_end <= end && !self.too_long);
+                assert_eq!(bytes, &self.stream[self.place..piece_end]);
+                self.take_data(piece_end);
+                assert!(self.length <= self.max_message);
+                return;
+            }
+            Some(Event::TooLong) => {
+                assert!(self.terminator != Terminator::None && !self.too_long);
+                assert!(self.length + (end - self.place) as u64 > self.max_message);
+                (self.too_long, self.place_is_a_guess) = (true, true);
+                return;
+            }
+            Some(Event::Terminator) if was_found => return,
+            _ => {}
+        }
+        // All data was told or, if the message is too long, dropped.
+        if self.too_long {
+            self.take_data(end);
+        }
+        self.place_is_a_guess = false;
+        assert_eq!(self.place, end);
+        match event {
+            Some(Event::Terminator) => {
+                assert!(self.is_whole() && !self.too_long);
+                self.take_end();
+            }
+            Some(Event::EndOfTooLong) => {
+                assert!(self.is_whole() && self.too_long);
+                self.take_end();
+            }
+            Some(Event::Eof { unterminated }) => {
+                assert!(self.at_end && !self.is_whole());
+                assert_eq!(unterminated, self.length);
+            }
+            None => assert!(!self.at_end && !self.is_whole()),
+            Some(Event::Data(_) | Event::TooLong) => unreachable!("dealt with above"),
+        }
+    }
+
+    fn read(&mut self, result: io::Result<usize>) {
+        match result {
+            Ok(bytes) => {
+                self.received += bytes;
+                self.at_end = bytes == 0;
+                assert!(!self.at_end || self.received == self.stream.len());
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+
+    /// Whether what was told does not say enough to foretell what an action does.
+    fn is_unsure(&self) -> bool {
+        self.place_is_a_guess || self.may_have_been_found
+    }
+
+    fn set_terminator(&mut self, terminator: Terminator) {
+        if terminator == Terminator::None {
+            (self.length, self.too_long) = (0, false);
+        }
+        self.terminator = terminator;
+    }
+
+    fn discard(&mut self) {
+        self.may_have_been_found = !self.count_is_over && self.is_whole();
+        self.place = self.received;
+        (self.length, self.too_long) = (0, false);
+    }
+}
