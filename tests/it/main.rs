@@ -16,4 +16,5 @@ mod notify;
 mod output;
 mod server;
 mod shortage;
+mod shutdown;
 mod wire;

@@ -75,7 +75,7 @@ fn service_of(manager: &OsStr) -> Command {
 #[track_caller]
 fn serves_and_ends(server: ServerProcess) -> String {
     server.client().sends("hello\r\n").expects("hello\r\n");
-    server.gets("TERM");
+    server.signal("TERM");
     let output = server.ends();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{log}");
@@ -160,7 +160,7 @@ fn a_watchdog_gets_a_sign_of_life_within_its_time_also_while_the_server_drains()
     while started.elapsed() < Duration::from_secs(4) {
         if !is_stopped && started.elapsed() > Duration::from_secs(2) {
             is_stopped = true;
-            server.gets("TERM");
+            server.signal("TERM");
         }
         news.push(manager.hears());
         assert!(last.elapsed() < patience, "{:?}: {news:?}", last.elapsed());

@@ -6,7 +6,7 @@ use crate::support::process::{ServerProcess, synchat};
 
 /// A server that can hold some twenty connections, and believes that it can hold 32, since it has
 /// inherited forty descriptors.
-fn short_of_descriptors() -> ServerProcess {
+pub(crate) fn short_of_descriptors() -> ServerProcess {
     let binary = synchat().get_program().to_owned();
     let mut command = std::process::Command::new("bash");
     let script = r#"for n in {20..59}; do eval "exec $n</dev/null"; done

@@ -18,7 +18,7 @@ const MIB: usize = 1 << 20;
 /// after.
 ///
 /// On one thread it would be a deadlock: the server reads no more while its client does not read.
-fn exchange(mut peer: Peer, bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn exchange(mut peer: Peer, bytes: Vec<u8>) -> Vec<u8> {
     let mut sender = peer.clone();
     let sending = thread::spawn(move || {
         sender.sends(bytes).half_closes();
@@ -29,7 +29,7 @@ fn exchange(mut peer: Peer, bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Fails with the place of the first difference, not with megabytes.
-fn assert_same(received: &[u8], expected: &[u8]) {
+pub(crate) fn assert_same(received: &[u8], expected: &[u8]) {
     let pairs = received.iter().zip(expected);
     let same = pairs.take_while(|(left, right)| left == right).count();
     assert!(
@@ -41,11 +41,11 @@ fn assert_same(received: &[u8], expected: &[u8]) {
 }
 
 /// Another client is served, whatever the ones before it did.
-fn assert_serves(server: &ServerProcess) {
+pub(crate) fn assert_serves(server: &ServerProcess) {
     server.client().sends("next\r\n").expects("next\r\n");
 }
 
-fn numbered_lines(count: usize) -> Vec<u8> {
+pub(crate) fn numbered_lines(count: usize) -> Vec<u8> {
     let mut lines = String::new();
     for number in 0..count {
         write!(lines, "line {number} {}\r\n", "-".repeat(number % 40)).expect("it is memory");

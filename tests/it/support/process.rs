@@ -250,7 +250,7 @@ impl ServerProcess {
     }
 
     /// Sends the server a signal, which is named without SIG.
-    pub(crate) fn gets(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         send(signal, self.id());
     }
 
@@ -258,6 +258,29 @@ impl ServerProcess {
     /// logged.
     pub(crate) fn ends(self) -> Output {
         self.process.ends()
+    }
+
+    /// Waits for the end that the server comes to by itself, and returns its exit status and what
+    /// more it logged.
+    pub(crate) fn ends_with_log(self) -> (ExitStatus, String) {
+        let Output { status, stderr, .. } = self.process.ends();
+        (status, String::from_utf8(stderr).expect("it logs text"))
+    }
+
+    /// The line of this name in `/proc/PID/status`, as a number: `Threads`, or `VmRSS` in KiB.
+    pub(crate) fn status(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(path).expect("the server runs");
+        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+        let line = lines.find(|(other, _)| *other == name);
+        let number = line.and_then(|(_, value)| value.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("no {name} in {status}"))
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.id()));
+        open.expect("the server runs").count()
     }
 
     /// Ends the server at once, and returns what more it printed and logged.

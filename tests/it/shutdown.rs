@@ -1,0 +1,493 @@
+//! Stopping (V5): what a signal makes the real binary do, while it is idle, busy, full, stuck or out
+//! of descriptors.
+
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use synchat::{Echo, Overload, Report, Server, ServerOptions, Terminator};
+
+use crate::server::{Serving, endings};
+use crate::shortage::short_of_descriptors;
+use crate::support::peer::{PATIENCE, Peer};
+use crate::support::process::{Directory, Running, ServerProcess, synchat};
+use crate::wire::{assert_same, numbered_lines};
+
+/// How long a server waits for a peer that does not close, when it has ended its own half.
+const LINGER: Duration = Duration::from_secs(2);
+/// What ending may take beyond what has to be waited for.
+const A_BIT: Duration = Duration::from_secs(1);
+
+/// The counts of a line of the log, as they are written.
+struct Counts(String);
+
+impl Counts {
+    fn of(&self, name: &str) -> u64 {
+        let mut pairs = self.pairs();
+        pairs
+            .find(|(other, _)| *other == name)
+            .map_or(0, |(_, count)| count)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, u64)> {
+        let pairs = self.0.split_whitespace();
+        pairs.filter_map(|pair| {
+            pair.split_once('=')
+                .map(|(name, count)| (name, number(count)))
+        })
+    }
+
+    /// Every accepted connection is open or has one ending.
+    fn assert_add_up(&self) {
+        const NO_ENDINGS: [&str; 7] = [
+            "accepted",
+            "open",
+            "most_at_once",
+            "messages",
+            "too_long",
+            "bytes_in",
+            "bytes_out",
+        ];
+        let is_ending = |name: &str| !NO_ENDINGS.contains(&name) && !name.starts_with("refused-");
+        let ended: u64 = self
+            .pairs()
+            .filter_map(|(name, count)| is_ending(name).then_some(count))
+            .sum();
+        assert_eq!(self.of("accepted"), ended + self.of("open"), "{}", self.0);
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text:?} is no number"))
+}
+
+/// The counts behind this word in a line of the log.
+fn counts(line: &str, word: &str) -> Counts {
+    let (_, counts) = line
+        .split_once(word)
+        .unwrap_or_else(|| panic!("no {word:?} in {line:?}"));
+    Counts(counts.to_owned())
+}
+
+/// Waits until a server that was told to stop has ended well: in this time, with a report as its
+/// last line.
+fn ends_well(server: ServerProcess, at_most: Duration) -> Counts {
+    let started = Instant::now();
+    let (status, log) = server.ends_with_log();
+    let took = started.elapsed();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took <= at_most, "it took {took:?}:\n{log}");
+    let report = counts(log.lines().last().unwrap_or_default(), " report: ");
+    report.assert_add_up();
+    report
+}
+
+/// A client of which the server is sure to have a conversation.
+fn greeted_client(server: &ServerProcess) -> Peer {
+    let mut client = server.client();
+    client.sends("hello\r\n").expects("hello\r\n");
+    client
+}
+
+/// Nobody can connect any more, at once.
+fn assert_stops_listening(server: &ServerProcess) {
+    let address = server.address().as_socket_addr().expect("it is TCP");
+    let started = Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(
+            started.elapsed() < Duration::from_millis(300),
+            "it still accepts"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_ends_an_idle_server_with_a_report_as_its_last_line() {
+    for signal in ["TERM", "INT"] {
+        let mut server = ServerProcess::starts(&[]);
+        drop(greeted_client(&server));
+        server.logs("conn_closed");
+        server.signal(signal);
+        assert_stops_listening(&server);
+        let report = ends_well(server, A_BIT);
+        assert_eq!(report.of("end-of-stream"), 1, "{}", report.0);
+    }
+}
+
+#[test]
+fn fifty_idle_connections_get_an_orderly_end_each() {
+    let server = ServerProcess::starts(&[]);
+    let clients: Vec<_> = (0..50).map(|_| greeted_client(&server)).collect();
+    server.signal("TERM");
+    for mut client in clients {
+        client.expects_eof();
+    }
+    let report = ends_well(server, A_BIT);
+    let counted = (report.of("drained"), report.of("most_at_once"));
+    assert_eq!(counted, (50, 50), "{}", report.0);
+}
+
+#[test]
+fn a_message_that_is_not_whole_when_the_server_stops_gets_no_reply_but_an_orderly_end() {
+    let server = ServerProcess::starts(&[]);
+    let mut client = greeted_client(&server);
+    client.sends("one\r\ntw").expects("one\r\n");
+    server.signal("TERM");
+    client.expects_eof();
+    drop(client);
+    let report = ends_well(server, A_BIT);
+    let counted = (report.of("drained"), report.of("messages"));
+    assert_eq!(counted, (1, 2), "{}", report.0);
+}
+
+#[test]
+fn peers_that_do_not_close_hold_the_end_up_for_two_seconds_and_nobody_can_join_them() {
+    let server = ServerProcess::starts(&[]);
+    let mut clients: Vec<_> = (0..10).map(|_| greeted_client(&server)).collect();
+    server.signal("TERM");
+    assert_stops_listening(&server);
+    for client in &mut clients {
+        client.expects_eof();
+    }
+    let report = ends_well(server, LINGER + A_BIT);
+    assert_eq!(report.of("drained"), 10, "{}", report.0);
+}
+
+/// `0\r\n1\r\n2\r\n` and so on, so many lines of it from this one on.
+fn counting_lines(from: u64, count: u64) -> String {
+    let mut lines = String::new();
+    for number in from..from + count {
+        write!(lines, "{number}\r\n").expect("it is memory");
+    }
+    lines
+}
+
+#[test]
+fn a_stream_of_lines_is_answered_by_an_unbroken_prefix_and_an_orderly_end() {
+    for _ in 0..5 {
+        let server = ServerProcess::starts(&[]);
+        let mut client = greeted_client(&server);
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let streaming = thread::spawn({
+            let (mut client, has_ended) = (client.clone(), Arc::clone(&has_ended));
+            move || {
+                for chunk in 0.. {
+                    let lines = counting_lines(1000 * chunk, 1000);
+                    if has_ended.load(Ordering::Relaxed) || client.tries_to_send(lines).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let before = counting_lines(0, 50_000);
+        client.expects(&before);
+        server.signal("TERM");
+        let rest = client.reads_to_the_end();
+        has_ended.store(true, Ordering::Relaxed);
+        streaming.join().unwrap();
+        drop(client);
+        let lines = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_same(&rest, counting_lines(50_000, lines).as_bytes());
+        let report = ends_well(server, LINGER + A_BIT);
+        assert_eq!(report.of("drained"), 1, "{}", report.0);
+        assert_eq!(report.of("messages"), 50_001 + lines, "{}", report.0);
+    }
+}
+
+#[test]
+fn every_line_that_had_arrived_before_the_signal_is_answered() {
+    let server = ServerProcess::starts(&[]);
+    let mut clients: Vec<_> = (0..5).map(|_| greeted_client(&server)).collect();
+    let lines = numbered_lines(1000);
+    // While the server stands still, all of it is in the kernel's buffers.
+    server.signal("STOP");
+    for client in &mut clients {
+        client.sends(&lines);
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    for mut client in clients {
+        client.expects(&lines).expects_eof();
+    }
+    let report = ends_well(server, A_BIT);
+    let counted = (report.of("drained"), report.of("messages"));
+    assert_eq!(counted, (5, 5 * 1001), "{}", report.0);
+}
+
+/// A peer that sends and never reads, until the server's conversation with it stands still in the
+/// middle of a write.
+fn stuck_peer(server: &ServerProcess) -> TcpStream {
+    let address = server.address().as_socket_addr().expect("it is TCP");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_nonblocking(true).unwrap();
+    let lines = numbered_lines(5_000);
+    let mut refused = 0;
+    while refused < 5 {
+        match stream.write(&lines) {
+            Ok(_) => refused = 0,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                refused += 1;
+                thread::sleep(Duration::from_millis(40));
+            }
+        }
+    }
+    stream
+}
+
+#[test]
+fn a_peer_that_never_reads_is_ended_by_force_when_the_grace_period_is_over() {
+    for (grace, at_least) in [("400ms", Duration::from_millis(350)), ("0", Duration::ZERO)] {
+        let server = ServerProcess::starts(&["--grace", grace]);
+        let stuck = stuck_peer(&server);
+        let started = Instant::now();
+        server.signal("TERM");
+        let report = ends_well(server, at_least + A_BIT);
+        assert!(started.elapsed() >= at_least, "it did not wait");
+        assert_eq!(report.of("forced"), 1, "{}", report.0);
+        drop(stuck);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once_with_exit_code_1() {
+    let mut server = ServerProcess::starts(&[]);
+    let stuck = stuck_peer(&server);
+    server.signal("TERM");
+    server.logs("stop: answering what has arrived");
+    let started = Instant::now();
+    server.signal("INT");
+    let (status, log) = server.ends_with_log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(started.elapsed() < A_BIT, "not at once");
+    let report = counts(log.trim_end(), "ending at once: ");
+    report.assert_add_up();
+    assert_eq!(report.of("open"), 1, "{}", report.0);
+    drop(stuck);
+}
+
+/// Sends the server some hundred signals a second, for a few seconds.
+fn storm(server: &ServerProcess) -> Running {
+    let script = "n=0; while [ $n -lt 1000 ] && kill -USR1 $0 && kill -CONT $0; \
+                  do n=$((n+1)); sleep 0.002; done";
+    let storm = Command::new("sh")
+        .args(["-c", script])
+        .arg(server.id().to_string())
+        .stderr(Stdio::null())
+        .spawn();
+    storm.expect("a shell runs").into()
+}
+
+#[test]
+fn in_a_storm_of_signals_conversations_go_on_and_the_end_comes_in_time() {
+    let mut server = ServerProcess::starts(&[]);
+    let storm = storm(&server);
+    server.logs("stats: ");
+    let mut client = greeted_client(&server);
+    let lines = numbered_lines(50);
+    for _ in 0..100 {
+        client.sends(&lines).expects(&lines);
+        thread::sleep(Duration::from_millis(2));
+    }
+    server.signal("TERM");
+    client.expects_eof();
+    // It does not close: the wait for it is no longer for the signals.
+    let report = ends_well(server, LINGER + A_BIT);
+    assert_eq!(report.of("drained"), 1, "{}", report.0);
+    drop(storm);
+}
+
+#[test]
+fn a_server_that_is_halted_and_continued_goes_on_in_the_middle_of_a_message() {
+    let server = ServerProcess::starts(&[]);
+    let mut client = greeted_client(&server);
+    client.sends("one\r\ntw").expects("one\r\n");
+    server.signal("STOP");
+    client.sends("o\r\nthr");
+    let waiting = server.client();
+    thread::sleep(Duration::from_millis(200));
+    server.signal("CONT");
+    client.expects("two\r\n");
+    client.sends("ee\r\n").expects("three\r\n");
+    for mut other in [waiting, server.client()] {
+        other.sends("next\r\n").expects("next\r\n");
+    }
+}
+
+#[test]
+fn sigusr1_logs_the_counts_of_connections_that_are_open_too() {
+    let mut server = ServerProcess::starts(&[]);
+    let mut client = greeted_client(&server);
+    client.sends("a\r\nb\r\nc").expects("a\r\nb\r\n");
+    drop(greeted_client(&server));
+    server.logs("conn_closed");
+    let expected = " accepted=2 open=1 most_at_once=2 messages=4 too_long=0 bytes_in=21 bytes_out=20 \
+                    end-of-stream=1";
+    // A conversation's counts are those before its last read, which may not have begun.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        server.signal("USR1");
+        let stats = server.logs(" stats: ");
+        if stats.trim_end().ends_with(expected) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{stats}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    client.sends("\r\n").expects("c\r\n");
+}
+
+#[test]
+fn the_counts_are_logged_as_often_as_was_asked_for() {
+    let started = Instant::now();
+    let mut server = ServerProcess::starts(&["--stats-interval", "100ms"]);
+    for _ in 0..5 {
+        let stats = server.logs(" stats: ");
+        counts(&stats, " stats: ").assert_add_up();
+    }
+    let took = started.elapsed();
+    let expected = Duration::from_millis(450)..Duration::from_secs(2);
+    assert!(expected.contains(&took), "five times took {took:?}");
+}
+
+#[test]
+fn the_path_of_a_unix_socket_goes_with_its_server() {
+    let directory = Directory::new();
+    let address = directory.socket("served");
+    for _ in 0..2 {
+        let server = ServerProcess::starts_from(synchat().arg(&address));
+        let mut client = greeted_client(&server);
+        assert!(directory.at("served").exists());
+        server.signal("TERM");
+        client.expects_eof();
+        drop(client);
+        ends_well(server, A_BIT);
+        assert!(!directory.at("served").exists(), "the path is left");
+    }
+}
+
+#[test]
+fn a_server_that_is_full_and_lets_others_wait_can_be_stopped() {
+    let mut server = ServerProcess::starts(&["--max-connections", "2", "--overload", "wait"]);
+    let clients = [greeted_client(&server), greeted_client(&server)];
+    let waiting = server.client();
+    server.logs("accept: waiting until one of");
+    server.signal("TERM");
+    assert_stops_listening(&server);
+    for mut client in clients {
+        client.expects_eof();
+    }
+    let report = ends_well(server, A_BIT);
+    let counted = (report.of("accepted"), report.of("drained"));
+    assert_eq!(counted, (2, 2), "{}", report.0);
+    drop(waiting);
+}
+
+#[test]
+fn a_server_that_is_out_of_descriptors_can_be_stopped() {
+    let mut server = short_of_descriptors();
+    let clients: Vec<_> = (0..31).map(|_| server.client()).collect();
+    server.logs("accept: failing");
+    server.signal("TERM");
+    assert_stops_listening(&server);
+    drop(clients);
+    ends_well(server, A_BIT);
+}
+
+fn serving(options: ServerOptions) -> Serving {
+    Serving::echoes(options.bind(&"127.0.0.1:0".parse().unwrap()).unwrap())
+}
+
+#[test]
+fn several_threads_can_stop_a_server_that_serves() {
+    let serving = serving(ServerOptions::new());
+    let mut client = serving.client();
+    client.sends("hello\r\n").expects("hello\r\n");
+    let stopping = [(); 8].map(|()| {
+        let handle = serving.handle.clone();
+        thread::spawn(move || handle.stop())
+    });
+    client.expects_eof();
+    drop(client);
+    for thread in stopping {
+        thread.join().expect("it stops");
+    }
+    assert_eq!(endings(&serving.stops(), "drained"), 1);
+}
+
+/// Waits until the report is as it should be.
+fn reports(serving: &Serving, is_expected: impl Fn(&Report) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let report = serving.handle.report();
+        if is_expected(&report) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{report}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_report_of_a_server_that_serves_has_what_passed_in_open_connections() {
+    let serving = serving(ServerOptions::new());
+    assert_eq!(serving.handle.report(), Report::default());
+    let mut client = serving.client();
+    for messages in 1..=3 {
+        client.sends("hello\r\n").expects("hello\r\n");
+        reports(&serving, |report| {
+            (report.accepted, report.open, report.traffic.messages) == (1, 1, messages)
+        });
+    }
+    drop(client);
+    reports(&serving, |report| {
+        (
+            report.open,
+            report.most_at_once,
+            endings(report, "end-of-stream"),
+        ) == (0, 1, 1)
+    });
+    assert_eq!(serving.stops().traffic.messages, 3);
+}
+
+#[test]
+fn the_heartbeat_of_a_server_goes_on_while_it_is_idle_and_while_it_is_full() {
+    let options = ServerOptions::new()
+        .max_connections(1)
+        .overload(Overload::Wait);
+    let serving = serving(options);
+    let beats = || {
+        let (before, started) = (serving.handle.heartbeat(), Instant::now());
+        while serving.handle.heartbeat() == before {
+            let took = started.elapsed();
+            assert!(took < Duration::from_secs(2), "its heart stands still");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    beats();
+    beats();
+    let mut client = serving.client();
+    client.sends("hello\r\n").expects("hello\r\n");
+    let waiting = serving.client();
+    beats();
+    beats();
+    drop((client, waiting));
+    serving.stops();
+}
+
+#[test]
+fn a_server_that_was_stopped_takes_no_more_of_those_who_wait() {
+    let server = Server::bind("127.0.0.1:0").unwrap();
+    let waiting = Peer::connects(server.local_addr());
+    server.handle().stop();
+    let report = server.serve_forever(|_| Echo::new(Terminator::CRLF));
+    assert_eq!(report.unwrap(), Report::default());
+    drop(waiting);
+}
