@@ -8,6 +8,7 @@
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sys;
@@ -58,6 +59,9 @@ const SIGUSR1: c_int = if cfg!(any(target_arch = "mips", target_arch = "mips64")
 };
 
 impl Signals {
+    /// How long to rest when waiting fails: without, it would be tried a million times a second.
+    const REST: Duration = Duration::from_millis(100);
+
     /// Catches SIGTERM, SIGINT and SIGUSR1 from now on.
     ///
     /// # Errors
@@ -82,14 +86,21 @@ impl Signals {
                 return Some(Signal::Report);
             }
             let left = at_most.saturating_sub(started.elapsed());
-            if left.is_zero() || self.0.set_read_timeout(Some(left)).is_err() {
+            if left.is_zero() {
                 return None;
             }
-            match self.0.read(&mut [0]) {
+            let can_wait = self.0.set_read_timeout(Some(left));
+            match can_wait.and_then(|()| self.0.read(&mut [0])) {
                 Ok(_) => sys::rearm_wake(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return None,
+                Err(error) if is_no_failure(error.kind()) => {}
+                // Then signals are noticed a little late.
+                Err(_) => thread::sleep(left.min(Self::REST)),
             }
         }
     }
+}
+
+/// Whether a read returned because its time was up, or for a signal.
+fn is_no_failure(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
