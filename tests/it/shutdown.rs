@@ -230,8 +230,8 @@ fn stuck_peer(server: &ServerProcess) -> TcpStream {
     let lines = numbered_lines(5_000);
     let mut refused = 0;
     while refused < 5 {
-        match stream.write(&lines) {
-            Ok(_) => refused = 0,
+        match stream.write_all(&lines) {
+            Ok(()) => refused = 0,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 refused += 1;

@@ -1,0 +1,305 @@
+//! The system around a server, as its operator sees it and can change it: signals, `/proc`, system
+//! calls that fail, network namespaces.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use synchat::Address;
+
+use crate::support::peer::PATIENCE;
+use crate::support::process::{Directory, Running, ServerProcess, synchat};
+
+/// A command of another program, which has to be installed.
+#[track_caller]
+pub(crate) fn tool(name: &str) -> Command {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_there = env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    assert!(is_there, "`{name}` is missing: this test needs it");
+    let mut command = Command::new(name);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that has to succeed, and returns what it prints.
+#[track_caller]
+pub(crate) fn runs(command: &mut Command) -> String {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let output = Running::from(child.expect("it starts")).ends();
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
+    stdout
+}
+
+/// Waits until this is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Another client is served, whatever happened to the ones before it.
+pub(crate) fn assert_serves(server: &ServerProcess) {
+    server.client().sends("next\r\n").expects("next\r\n");
+}
+
+pub(crate) fn signal(server: &ServerProcess, name: &str) {
+    runs(tool("kill").args(["-s", name, &server.id().to_string()]));
+}
+
+/// The binary's arguments, for a command that runs it.
+pub(crate) fn binary() -> String {
+    let command = synchat();
+    let path = command.get_program().to_str();
+    path.expect("its path is text").to_owned()
+}
+
+/// The end of a server that was stopped by SIGTERM.
+pub(crate) struct Stopped {
+    pub(crate) log: String,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Stopped {
+    /// Stops the server, which has to end with exit code 0 and counts that add up.
+    #[track_caller]
+    pub(crate) fn orderly(server: ServerProcess) -> Self {
+        signal(&server, "TERM");
+        let output = server.ends();
+        let log = String::from_utf8(output.stderr).expect("the log is text");
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        Self::of_log(log)
+    }
+
+    /// Reads the counts of a log that is complete.
+    #[track_caller]
+    pub(crate) fn of_log(log: String) -> Self {
+        let report = log
+            .lines()
+            .rev()
+            .find_map(|line| line.split_once(" report: "));
+        let (_, report) = report.unwrap_or_else(|| panic!("no report: {log}"));
+        let counts = counts(report);
+        let endings = counts.iter().filter(|(name, _)| {
+            !name.starts_with("refused-")
+                && !name.contains('_')
+                && !["accepted", "open", "messages"].contains(&name.as_str())
+        });
+        let endings: u64 = endings.map(|(_, count)| count).sum();
+        assert_eq!(counts["open"], 0, "{report}");
+        assert_eq!(counts["accepted"], endings, "{report}");
+        assert!(!log.contains("do not add up"), "{log}");
+        Self { log, counts }
+    }
+
+    /// The final count of this name, such as `reset-by-peer`.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn lines_with(&self, text: &str) -> usize {
+        self.log.lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+/// The counts in a line of `name=number`.
+pub(crate) fn counts(line: &str) -> BTreeMap<String, u64> {
+    let pairs = line
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='));
+    pairs
+        .filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?)))
+        .collect()
+}
+
+/// What the kernel says of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vitals {
+    /// User and system time.
+    pub(crate) cpu: Duration,
+    pub(crate) resident_kib: u64,
+    pub(crate) threads: u64,
+    pub(crate) descriptors: usize,
+}
+
+impl Vitals {
+    pub(crate) fn of(server: &ServerProcess) -> Self {
+        let folder = format!("/proc/{}", server.id());
+        let stat = fs::read_to_string(format!("{folder}/stat")).expect("it runs");
+        let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");
+        let field = |number: usize| -> u64 {
+            let text = fields.split_whitespace().nth(number - 3);
+            text.and_then(|text| text.parse().ok()).expect("a number")
+        };
+        let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|line| line.split_whitespace().next());
+        Self {
+            // In ticks of 10 ms, on all that Linux runs on today.
+            cpu: Duration::from_millis(10) * u32::try_from(field(14) + field(15)).unwrap(),
+            resident_kib: resident.and_then(|kib| kib.parse().ok()).expect("a number"),
+            threads: field(20),
+            descriptors: fs::read_dir(format!("{folder}/fd"))
+                .expect("it runs")
+                .count(),
+        }
+    }
+}
+
+/// Which threads of a server meet failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The one that accepts.
+    Main,
+    /// All, and each counts its calls apart.
+    All,
+}
+
+/// System calls of a running server that fail, until it is ended.
+pub(crate) struct Injection {
+    strace: Option<Child>,
+    trace: Directory,
+}
+
+impl Injection {
+    /// Makes calls fail, in the words of `strace -e inject=…`.
+    #[track_caller]
+    pub(crate) fn into(server: &ServerProcess, threads: Threads, inject: &str) -> Self {
+        let trace = Directory::new();
+        let calls = inject.split(':').next().expect("split gives something");
+        let mut command = tool("strace");
+        command.args(["-qq", "-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={inject}"), "-o"]);
+        command.arg(trace.at("trace"));
+        if threads == Threads::All {
+            command.arg("-f");
+        }
+        command.args(["-p", &server.id().to_string()]);
+        let mut injection = Self {
+            strace: Some(command.spawn().expect("strace starts")),
+            trace,
+        };
+        let tasks = format!("/proc/{}/task", server.id());
+        wait_until("strace attaches", || {
+            let strace = injection.strace.as_mut().expect("it was started");
+            let status = strace.try_wait().expect("it is our child");
+            assert!(status.is_none(), "strace cannot attach: {status:?}");
+            let traced = |task: String| {
+                let status = fs::read_to_string(format!("{tasks}/{task}/status"));
+                status.is_ok_and(|status| !status.contains("TracerPid:\t0\n"))
+            };
+            match threads {
+                Threads::Main => traced(server.id().to_string()),
+                Threads::All => fs::read_dir(&tasks)
+                    .expect("it runs")
+                    .all(|task| traced(task.unwrap().file_name().into_string().unwrap())),
+            }
+        });
+        injection
+    }
+
+    /// How many calls have failed so far.
+    pub(crate) fn failures(&self) -> usize {
+        let trace = fs::read_to_string(self.trace.at("trace")).unwrap_or_default();
+        trace
+            .lines()
+            .filter(|line| line.contains("(INJECTED)"))
+            .count()
+    }
+
+    /// Ends it, and returns how many calls have failed.
+    pub(crate) fn ends(mut self) -> usize {
+        self.detach();
+        self.failures()
+    }
+
+    /// Asks strace to go, so that it lets the server go unharmed.
+    fn detach(&mut self) {
+        if let Some(mut strace) = self.strace.take() {
+            let _ = tool("kill").arg(strace.id().to_string()).status();
+            let _ = strace.wait();
+        }
+    }
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// A network of its own, with a loopback that is up, and gone with its test.
+pub(crate) struct Namespace(String);
+
+impl Namespace {
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Self(format!("synchat-{}-{number}", std::process::id()));
+        runs(tool("ip").args(["netns", "add", &namespace.0]));
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Runs `ip` on it.
+    #[track_caller]
+    pub(crate) fn ip(&self, arguments: &str) {
+        runs(tool("ip").args(["-n", &self.0]).args(arguments.split(' ')));
+    }
+
+    /// A command that runs a program in it.
+    #[track_caller]
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &self.0, program]);
+        command
+    }
+
+    /// A server in it.
+    #[track_caller]
+    pub(crate) fn server(&self, arguments: &[&str]) -> ServerProcess {
+        ServerProcess::starts_from(self.command(&binary()).args(arguments))
+    }
+
+    /// Another client in it is served.
+    #[track_caller]
+    pub(crate) fn assert_serves(&self, address: &Address) {
+        let address = address.as_socket_addr().expect("it is TCP");
+        let mut client = self.command("bash");
+        client.args(["-c", &format!("{}; ask next", bash_client(address))]);
+        assert_eq!(runs(&mut client), "next\r\n");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = tool("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// The beginning of a client that is a script: it is connected, as descriptor 3, and `ask WORD`
+/// prints the reply.
+pub(crate) fn bash_client(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        r#"exec 3<>/dev/tcp/{ip}/{port} || exit 1
+           ask() {{ printf '%s\r\n' "$1" >&3; IFS= read -r -t 10 reply <&3 || exit 2; echo "$reply"; }}"#
+    )
+}
