@@ -12,6 +12,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -95,7 +96,8 @@ impl Stream {
     /// within the limits.
     ///
     /// Closed with unread input, a socket sends a reset, on which the peer's kernel may drop our
-    /// last reply before the peer has read it.
+    /// last reply before the peer has read it, and ours what it has not sent yet. So a peer that
+    /// sends much faster than it reads is slowed down: the bytes of the limit last for its time.
     // Inlined, its scratch space would be a page of stack to every connection, though most never
     // get here.
     #[inline(never)]
@@ -104,6 +106,7 @@ impl Stream {
             return;
         }
         let started = Instant::now();
+        let slowest = limits.linger_time.min(Duration::from_secs(2));
         let mut dropped = 0;
         let mut scratch = [0; 4096];
         while dropped < limits.linger_bytes {
@@ -117,6 +120,8 @@ impl Stream {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return,
             }
+            let pace = slowest.mul_f64((dropped as f64 / limits.linger_bytes as f64).min(1.0));
+            thread::sleep(pace.saturating_sub(started.elapsed()));
         }
     }
 }
