@@ -146,6 +146,9 @@ impl Server {
     /// How often the accept loop has a turn, at least.
     const HEARTBEAT: Duration = Duration::from_secs(1);
 
+    /// How long there must have been room before it is logged anew that there is none.
+    const QUIET: Duration = Duration::from_secs(10);
+
     /// Accepts connections until [stopped](Handle::stop), each with a thread and a handler of its
     /// own, made on that thread by `make_handler`. Returns when all conversations have ended, or
     /// the grace period has.
@@ -205,10 +208,12 @@ impl Server {
         let is_to_wait =
             self.options.overload == Overload::Wait && self.registry.is_full(self.room);
         if is_to_wait {
-            let limit = self.room.connections;
-            door.waiting.log(Instant::now(), |_| {
-                log::warn!("accept: waiting, max_connections={limit} are open");
-            });
+            let now = Instant::now();
+            let before = door.full.replace(now);
+            if before.is_none_or(|before| now.duration_since(before) > Self::QUIET) {
+                let limit = self.room.connections;
+                log::warn!("accept: waiting until one of max_connections={limit} has ended");
+            }
         }
         is_to_wait
     }
@@ -310,8 +315,8 @@ struct Door {
     farewells: Farewells,
     /// The log lines about them, by cause.
     refusals: [Sparing; Refusal::NAMES.len()],
-    /// The log lines about those who wait outside.
-    waiting: Sparing,
+    /// When all places were taken, last.
+    full: Option<Instant>,
 }
 
 impl AsFd for Server {

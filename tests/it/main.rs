@@ -10,6 +10,7 @@ mod endings;
 mod exhaustive;
 mod framing;
 mod golden;
+mod hostile_peers;
 mod house_rules;
 mod logging;
 mod notify;

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use synchat::{Echo, Overload, Report, Server, ServerOptions, Terminator};
@@ -117,7 +117,7 @@ fn a_signal_ends_an_idle_server_with_a_report_as_its_last_line() {
         server.signal(signal);
         assert_stops_listening(&server);
         let report = ends_well(server, A_BIT);
-        assert_eq!(report.of("end-of-stream"), 1, "{}", report.0);
+        assert_eq!(report.of("messages"), 1, "{}", report.0);
     }
 }
 
@@ -157,7 +157,8 @@ fn peers_that_do_not_close_hold_the_end_up_for_two_seconds_and_nobody_can_join_t
         client.expects_eof();
     }
     let report = ends_well(server, LINGER + A_BIT);
-    assert_eq!(report.of("drained"), 10, "{}", report.0);
+    // Those who tried to connect may be among them.
+    assert!(report.of("drained") >= 10, "{}", report.0);
 }
 
 /// `0\r\n1\r\n2\r\n` and so on, so many lines of it from this one on.
@@ -169,36 +170,71 @@ fn counting_lines(from: u64, count: u64) -> String {
     lines
 }
 
+/// Sends numbered lines on a thread of its own, as fast as the server takes them, until it is told
+/// that the stream has ended.
+fn streams(client: &Peer, has_ended: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let (mut client, has_ended) = (client.clone(), Arc::clone(has_ended));
+    thread::spawn(move || {
+        for chunk in 0.. {
+            let lines = counting_lines(1000 * chunk, 1000);
+            if has_ended.load(Ordering::Relaxed) || client.tries_to_send(lines).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Stops a server in the middle of a stream of lines, whose client rests after each read.
+fn stops_in_a_stream(rest: Duration) {
+    const BEFORE: u64 = 50_000;
+    let server = ServerProcess::starts(&[]);
+    let mut client = greeted_client(&server);
+    let has_ended = Arc::default();
+    let streaming = streams(&client, &has_ended);
+    client.expects(counting_lines(0, BEFORE));
+    server.signal("TERM");
+    let (mut received, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let length = client.read(&mut buffer).expect("an orderly end");
+        if length == 0 {
+            break;
+        }
+        received.extend_from_slice(&buffer[..length]);
+        thread::sleep(rest);
+    }
+    has_ended.store(true, Ordering::Relaxed);
+    streaming.join().unwrap();
+    drop(client);
+    let lines = received.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert_same(&received, counting_lines(BEFORE, lines).as_bytes());
+    let report = ends_well(server, LINGER + A_BIT);
+    let counted = (report.of("drained"), report.of("messages"));
+    assert_eq!(counted, (1, 1 + BEFORE + lines), "{}", report.0);
+}
+
 #[test]
 fn a_stream_of_lines_is_answered_by_an_unbroken_prefix_and_an_orderly_end() {
-    for _ in 0..5 {
-        let server = ServerProcess::starts(&[]);
-        let mut client = greeted_client(&server);
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let streaming = thread::spawn({
-            let (mut client, has_ended) = (client.clone(), Arc::clone(&has_ended));
-            move || {
-                for chunk in 0.. {
-                    let lines = counting_lines(1000 * chunk, 1000);
-                    if has_ended.load(Ordering::Relaxed) || client.tries_to_send(lines).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        let before = counting_lines(0, 50_000);
-        client.expects(&before);
-        server.signal("TERM");
-        let rest = client.reads_to_the_end();
-        has_ended.store(true, Ordering::Relaxed);
-        streaming.join().unwrap();
-        drop(client);
-        let lines = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_same(&rest, counting_lines(50_000, lines).as_bytes());
-        let report = ends_well(server, LINGER + A_BIT);
-        assert_eq!(report.of("drained"), 1, "{}", report.0);
-        assert_eq!(report.of("messages"), 50_001 + lines, "{}", report.0);
+    for _ in 0..3 {
+        stops_in_a_stream(Duration::ZERO);
     }
+}
+
+#[test]
+fn a_stream_of_lines_whose_replies_are_read_slowly_is_answered_just_as_well() {
+    stops_in_a_stream(Duration::from_millis(3));
+}
+
+#[test]
+fn a_stream_that_goes_on_is_ended_when_the_grace_period_is_over() {
+    let server = ServerProcess::starts(&["--grace", "100ms"]);
+    let mut client = greeted_client(&server);
+    let has_ended = Arc::default();
+    let streaming = streams(&client, &has_ended);
+    client.expects(counting_lines(0, 1000));
+    server.signal("TERM");
+    // It ends, or is left behind after a second.
+    ends_well(server, A_BIT + A_BIT);
+    streaming.join().unwrap();
 }
 
 #[test]
@@ -230,8 +266,11 @@ fn stuck_peer(server: &ServerProcess) -> TcpStream {
     let lines = numbered_lines(5_000);
     let mut refused = 0;
     while refused < 5 {
-        match stream.write_all(&lines) {
-            Ok(()) => refused = 0,
+        match stream.write(&lines) {
+            Ok(written) => {
+                assert!(written > 0, "it takes nothing");
+                refused = 0;
+            }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 refused += 1;
