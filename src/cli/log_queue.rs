@@ -1,10 +1,10 @@
 //! A queue between those who log and the place that is logged to, so that it holds nobody up.
 //!
 //! Who logs puts a line into the queue and goes on; one thread takes lines out and writes them, as
-//! many as wait together, and each whole. Where that is too slow (a pipe that nobody reads) the queue fills, and what
-//! comes then is dropped and counted; the count is told as soon as lines can be written again. It
-//! costs a wake-up of the thread for a line that comes alone, and the last lines of a process that
-//! is killed or aborts: what is in the queue then is lost.
+//! many as wait together, and each whole. Where that is too slow (a pipe that nobody reads) the
+//! queue fills, and what comes then is dropped and counted; the count is told as soon as lines can
+//! be written again. It costs a wake-up of the thread for a line that comes alone, and the last
+//! lines of a process that is killed or aborts: what is in the queue then is lost.
 
 use std::fs::File;
 use std::io::{self, Stderr, Write};
