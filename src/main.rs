@@ -32,6 +32,11 @@ fn main() -> ExitCode {
                 Err(message) => complain(&message, 1),
             }
         }
+        Ok(Invocation::Ping(settings)) => match cli::ping(&settings) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(message) => complain(&message, 1),
+        },
         Err(message) => complain(&message, BAD_USAGE),
     }
 }

@@ -1,18 +1,10 @@
-//! The texts that the program prints, made from the table of options.
+//! The texts that the program prints, made from the tables of options.
 
 use std::fmt::Write;
 
-use synchat::{Address, HANDLERS, Terminator};
+use synchat::{Address, Terminator};
 
-use super::options::{DEFAULT_ADDRESS, OPTIONS, Opt, variable};
-
-const EXAMPLES: &str = "\
-Examples:
-  synchat                                  echo lines on 127.0.0.1:7007
-  synchat '[::]:7' --terminator lf         to the world, lines that end in \\n
-  synchat unix:/run/echo.sock -v           on a Unix socket, every callback logged
-  synchat 127.0.0.1:0 --terminator none    bytes as they come, on any free port
-";
+use super::command::{Command, DEFAULT_ADDRESS, Opt, variable};
 
 /// `-V`
 pub(crate) fn version() -> String {
@@ -20,9 +12,9 @@ pub(crate) fn version() -> String {
 }
 
 /// `-h`: a line for each option.
-pub(crate) fn short() -> String {
-    let mut text = usage();
-    for option in OPTIONS {
+pub(crate) fn short<C: Command>() -> String {
+    let mut text = usage::<C>();
+    for option in C::OPTIONS {
         let _ = writeln!(
             text,
             "{:<34} {} [{}]",
@@ -35,40 +27,37 @@ pub(crate) fn short() -> String {
 }
 
 /// `--help`: all there is to say.
-pub(crate) fn long() -> String {
-    let mut text = usage();
-    for option in OPTIONS {
+pub(crate) fn long<C: Command>() -> String {
+    let mut text = usage::<C>();
+    for option in C::OPTIONS {
         let _ = writeln!(text, "{}\n          {}", signature(option), option.about);
         if !option.details.is_empty() {
             let _ = writeln!(text, "{}", indented(option.details));
         }
+        let environment = option
+            .variable()
+            .map(|name| format!("; environment: {name}"))
+            .unwrap_or_default();
         let _ = writeln!(
             text,
-            "          [default: {}; environment: {}]\n",
-            option.default,
-            option.variable()
+            "          [default: {}{environment}]\n",
+            option.default
         );
     }
-    text += "  -h, --help\n          this help; -h is a shorter one\n\n  -V, --version\n          the version\n\nHandlers:\n";
-    for handler in HANDLERS {
-        let _ = writeln!(text, "  {:<8} {}", handler.name, handler.about);
-    }
-    text += "\nA flag beats the environment, and the environment beats the default.\n";
-    text += "Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n";
-    text
+    text += "  -h, --help\n          this help; -h is a shorter one\n\n  -V, --version\n          the version\n\n";
+    text + &C::notes()
 }
 
-fn usage() -> String {
+fn usage<C: Command>() -> String {
     format!(
-        "A line echo server, a thread per connection: Python's asynchat, blocking.\n\n\
-         Usage: synchat [OPTIONS] [ADDRESS]\n\n{EXAMPLES}\n\
-         ADDRESS is HOST:PORT, [V6]:PORT, unix:PATH, or fd:0 for a listening socket inherited as\n\
-         standard input. [default: {DEFAULT_ADDRESS}; environment: {}]\n\nOptions:\n",
+        "{}\nADDRESS is {}[default: {DEFAULT_ADDRESS}; environment: {}]\n\nOptions:\n",
+        C::INTRODUCTION,
+        C::ADDRESSES,
         variable("address")
     )
 }
 
-fn signature(option: &Opt) -> String {
+fn signature<C>(option: &Opt<C>) -> String {
     let short = option
         .short
         .map_or("    ".to_owned(), |short| format!("-{short}, "));

@@ -1,12 +1,16 @@
-//! The command line: options, help and logging. Nothing here knows how a server works.
+//! The command line: options, help, logging and `ping`. Nothing here knows how a server works.
 
 mod arguments;
+mod command;
 mod help;
 mod log_queue;
 mod logging;
 mod notify;
 mod options;
+mod ping;
+mod ping_options;
 mod supervisor;
+mod tally;
 mod values;
 
 pub(crate) use arguments::{Invocation, parse};
@@ -14,4 +18,5 @@ pub(crate) use help::greeting;
 pub(crate) use logging::{one_line, start as start_logging};
 pub(crate) use notify::ServiceManager;
 pub(crate) use options::Settings;
+pub(crate) use ping::ping;
 pub(crate) use supervisor::start as start_supervisor;

@@ -1,5 +1,4 @@
-//! All options, in one table: from it come parsing, help and the environment's names, and the
-//! README is checked by it.
+//! The server's options, in one table, and the settings that they make.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use synchat::{
     Address, HANDLERS, Limits, NamedHandler, Network, Overload, ServerOptions, Terminator, TooLong,
 };
 
+use super::command::{Command, Opt};
 use super::values::{choice, count, duration, networks, size, terminator};
 
 /// What the command line asked for.
@@ -49,42 +49,10 @@ pub(crate) enum LogTime {
     None,
 }
 
-/// One option: `--long VALUE`, or a switch.
-pub(crate) struct Opt {
-    pub(crate) long: &'static str,
-    pub(crate) short: Option<char>,
-    /// What its value is called in the help; `None` for a switch.
-    pub(crate) value: Option<&'static str>,
-    /// As text that the option would take; for a switch, what it is without.
-    pub(crate) default: &'static str,
-    /// One line.
-    pub(crate) about: &'static str,
-    /// What more there is to say, for the long help.
-    pub(crate) details: &'static str,
-    /// Takes the value into the settings; a switch gets the number of times that it was given. An
-    /// error is the form that would have been right.
-    pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-impl Opt {
-    /// The environment variable that sets the same.
-    pub(crate) fn variable(&self) -> String {
-        variable(self.long)
-    }
-}
-
-/// The environment variable of an option or of the address.
-pub(crate) fn variable(long: &str) -> String {
-    format!("SYNCHAT_{}", long.to_ascii_uppercase().replace('-', "_"))
-}
-
-/// The address's default, as text.
-pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7007";
-
 /// Past this a limit bounds nothing.
 const LARGEST: u64 = 1 << 30;
 
-pub(crate) const OPTIONS: &[Opt] = &[
+pub(crate) const OPTIONS: &[Opt<Settings>] = &[
     Opt {
         long: "handler",
         short: None,
@@ -324,6 +292,51 @@ pub(crate) const OPTIONS: &[Opt] = &[
     },
 ];
 
+impl Command for Settings {
+    const NAME: &'static str = "synchat";
+    const OPTIONS: &'static [Opt<Self>] = OPTIONS;
+    const INTRODUCTION: &'static str = "\
+A line echo server, a thread per connection: Python's asynchat, blocking.
+
+Usage: synchat [OPTIONS] [ADDRESS]
+       synchat ping [OPTIONS] [ADDRESS]     ask a server whether it is up
+
+Examples:
+  synchat                                  echo lines on 127.0.0.1:7007
+  synchat '[::]:7' --terminator lf         to the world, lines that end in \\n
+  synchat unix:/run/echo.sock -v           on a Unix socket, every callback logged
+  synchat 127.0.0.1:0 --terminator none    bytes as they come, on any free port
+";
+    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, or fd:0 for a listening socket inherited as\n\
+         standard input. ";
+
+    fn notes() -> String {
+        let handlers = HANDLERS
+            .iter()
+            .map(|handler| format!("  {:<8} {}\n", handler.name, handler.about));
+        format!(
+            "Handlers:\n{}\n\
+             A flag beats the environment, and the environment beats the default.\n\
+             Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n",
+            handlers.collect::<String>()
+        )
+    }
+
+    fn set_address(&mut self, address: Address) {
+        self.address = address;
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.terminator {
+            Terminator::Length(length) if length.get() > self.limits.max_message => Err(format!(
+                "--terminator length:{length}: longer than --max-message {}; raise that one",
+                self.limits.max_message
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -350,6 +363,7 @@ impl Default for Settings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::{DEFAULT_ADDRESS, assert_readme_has_a_row_for_each_option};
     use super::*;
 
     #[test]
@@ -375,27 +389,6 @@ mod tests {
 
     #[test]
     fn the_readme_has_a_row_for_each_option_with_its_default() {
-        let readme = include_str!("../../README.md");
-        for option in OPTIONS {
-            let value = option
-                .value
-                .map(|value| format!(" {}", value.replace('|', "\\|")))
-                .unwrap_or_default();
-            let short = option
-                .short
-                .map(|short| format!("-{short}, "))
-                .unwrap_or_default();
-            let row = format!(
-                "| `{short}--{}{value}` | `{}` | {}",
-                option.long, option.default, option.about
-            );
-            assert!(readme.contains(&row), "README.md lacks: {row}");
-        }
-        assert_eq!(
-            readme.matches("\n| `--").count()
-                + readme.matches("\n| `-v").count()
-                + readme.matches("\n| `-q").count(),
-            OPTIONS.len()
-        );
+        assert_readme_has_a_row_for_each_option::<Settings>("\n## Options\n");
     }
 }

@@ -1,0 +1,272 @@
+//! `synchat ping`: a client that sends a line, waits for its echo, pauses, and sends the next; as a
+//! [`Handler`], and so an example of a client, too.
+//!
+//! A connection on which an echo was lost is given up, so that an echo that comes late cannot be
+//! taken for the next one's. Pings and their lines follow each other on one thread. Signals have
+//! another: there is no other way to end while a connection or an echo is waited for.
+//!
+//! The cost of the library's deadlines: the one for a message begins with its first byte. So of an
+//! echo that stops half-way it is noticed after up to twice the timeout that it is too late.
+
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use synchat::{
+    Chat, CloseReason, Handler, HandlerResult, Limits, Signal, Signals, Terminator, connect,
+};
+
+use super::ping_options::PingSettings;
+use super::tally::Tally;
+
+/// Pings to the end, and says whether all came back right. An error is one line.
+pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
+    let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+    let (size, address) = (settings.line_size(), &settings.address);
+    let tally = Tally::new(format!("{size} bytes from {address}"), settings.quiet);
+    let tally = Arc::new(Mutex::new(tally));
+    end_at_a_signal(signals, tally.clone())?;
+
+    let limits = limits(settings);
+    let mut pings = Pings {
+        settings,
+        tally: &tally,
+        number: 1,
+        awaited: None,
+    };
+    let mut goes_on = true;
+    while goes_on {
+        let loss = match connect(address, Client(&mut pings), &limits) {
+            Ok((_, summary)) => {
+                let awaited = pings.awaited.take();
+                awaited.map(|echo| echo.loss(&summary.reason, settings.timeout))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        // It ends without a loss when the last echo has come.
+        goes_on = loss.is_some_and(|why| pings.conclude(Err(why)));
+    }
+    lock(&tally).finish()
+}
+
+/// Ends the process with the summary; at a second signal without, since whoever is to read it may
+/// not do so.
+fn end_at_a_signal(mut signals: Signals, tally: Arc<Mutex<Tally>>) -> Result<(), String> {
+    const SELDOM: Duration = Duration::from_secs(3600);
+    let mut next_stop = move || while signals.wait(SELDOM) != Some(Signal::Stop) {};
+    let end = move || process::exit(i32::from(lock(&tally).finish() != Ok(true)));
+    let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+    let watch = move || {
+        next_stop();
+        if spawn("end").spawn(end).is_ok() {
+            next_stop();
+        }
+        process::exit(1)
+    };
+    spawn("signals")
+        .spawn(watch)
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What comes back is counted and compared, not kept, so it may be of any length: the timeout ends
+/// it.
+fn limits(settings: &PingSettings) -> Limits {
+    Limits {
+        max_message: u64::MAX,
+        idle_timeout: Some(settings.timeout),
+        message_timeout: Some(settings.timeout),
+        write_timeout: Some(settings.timeout),
+        connect_timeout: settings.timeout,
+        // Nothing that the server could still miss.
+        linger_time: Duration::ZERO,
+        ..Limits::default()
+    }
+}
+
+/// The pings of one run, over any number of connections.
+struct Pings<'a> {
+    settings: &'a PingSettings,
+    tally: &'a Mutex<Tally>,
+    /// Of the line that is sent, or to be sent. The first is 1.
+    number: u64,
+    awaited: Option<Awaited>,
+}
+
+/// An echo that is waited for.
+struct Awaited {
+    /// Without the terminator.
+    line: Vec<u8>,
+    since: Instant,
+    /// How many bytes have come.
+    received: usize,
+    /// The first of them.
+    excerpt: Vec<u8>,
+    is_wrong: bool,
+}
+
+/// Enough to recognise an error message by.
+const EXCERPT: usize = 80;
+
+impl Pings<'_> {
+    /// Notes what came of the line that was sent. Pauses if there is another to send, and says
+    /// whether.
+    fn conclude(&mut self, outcome: Result<Duration, String>) -> bool {
+        let is_printed = lock(self.tally).add(self.number, outcome);
+        self.number += 1;
+        let goes_on = is_printed && self.number <= self.settings.count;
+        if goes_on {
+            thread::sleep(self.settings.interval);
+        }
+        goes_on
+    }
+
+    fn send(&mut self, chat: &mut Chat) -> HandlerResult {
+        let (size, terminator) = (self.settings.line_size(), &self.settings.terminator);
+        let end = match terminator {
+            Terminator::Bytes(end) => &**end,
+            // Then the echo is known by its length, to us.
+            Terminator::Length(_) | Terminator::None => {
+                chat.set_terminator(size);
+                &[]
+            }
+        };
+        let mut line = line(self.number, size as usize - end.len(), end);
+        line.extend_from_slice(end);
+        let since = Instant::now();
+        chat.push(&line)?;
+        line.truncate(line.len() - end.len());
+        self.awaited = Some(Awaited {
+            line,
+            since,
+            received: 0,
+            excerpt: Vec::new(),
+            is_wrong: false,
+        });
+        Ok(())
+    }
+}
+
+/// One connection's side of the pings.
+struct Client<'a, 'b>(&'a mut Pings<'b>);
+
+impl Handler for Client<'_, '_> {
+    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+        chat.set_terminator(self.0.settings.terminator.clone());
+        self.0.send(chat)
+    }
+
+    fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult {
+        if let Some(echo) = &mut self.0.awaited {
+            echo.take(data);
+            let is_seen_enough = echo.is_wrong && echo.received > EXCERPT;
+            if is_seen_enough || echo.since.elapsed() > self.0.settings.timeout {
+                chat.close_when_done();
+            }
+        }
+        Ok(())
+    }
+
+    fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult {
+        let timeout = self.0.settings.timeout;
+        let Some(echo) = &mut self.0.awaited else {
+            return Ok(());
+        };
+        let time = echo.since.elapsed();
+        echo.is_wrong |= echo.received != echo.line.len();
+        if echo.is_wrong || time > timeout {
+            chat.close_when_done();
+            return Ok(());
+        }
+        self.0.awaited = None;
+        if self.0.conclude(Ok(time)) {
+            self.0.send(chat)
+        } else {
+            chat.close_when_done();
+            Ok(())
+        }
+    }
+}
+
+impl Awaited {
+    fn take(&mut self, data: &[u8]) {
+        let expected = self.line.get(self.received..).unwrap_or_default();
+        self.is_wrong |= !expected.starts_with(data);
+        self.received += data.len();
+        let room = EXCERPT - self.excerpt.len();
+        self.excerpt.extend(data.iter().take(room));
+    }
+
+    /// Why it did not come back right, when the conversation has ended for this reason.
+    fn loss(&self, reason: &CloseReason, timeout: Duration) -> String {
+        match reason {
+            _ if self.is_wrong => {
+                let cut = match self.received {
+                    all if all > self.excerpt.len() => "...",
+                    _ => "",
+                };
+                format!("wrong echo: {}{cut}", self.excerpt.escape_ascii())
+            }
+            // We close before the echo is whole only when it is wrong or late.
+            CloseReason::Idle { .. }
+            | CloseReason::MessageDeadline { .. }
+            | CloseReason::WriteStall
+            | CloseReason::ClosedByHandler => format!("no echo within {timeout:?}"),
+            _ => format!("connection closed: {reason}"),
+        }
+    }
+}
+
+/// A line that is not mistaken for another: its last digits are the least of it, the number and who
+/// sends it come next, and letters fill it up.
+///
+/// The first byte of the terminator, which may be a letter, does not occur in it. So no terminator
+/// begins before the one behind it.
+fn line(number: u64, length: usize, terminator: &[u8]) -> Vec<u8> {
+    const FILLER: &[u8] = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    const IN_PLACE_OF_THAT_BYTE: u8 = b'_';
+    let text = format!("synchat ping {number}");
+    let from = text.len().saturating_sub(length);
+    let bytes = text
+        .bytes()
+        .skip(from)
+        .chain(FILLER.iter().copied().cycle());
+    bytes
+        .take(length)
+        .map(|byte| match terminator.first() {
+            Some(first) if *first == byte => IN_PLACE_OF_THAT_BYTE,
+            _ => byte,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_its_number_as_far_as_there_is_room() {
+        assert_eq!(line(12, 20, b"\r\n"), b"synchat ping 12 abcd");
+        assert_eq!(line(12, 15, b"\r\n"), b"synchat ping 12");
+        assert_eq!(line(12, 4, b"\r\n"), b"g 12");
+        assert_eq!(line(12, 1, b"\r\n"), b"2");
+        assert_eq!(line(1, 1000, b"").len(), 1000);
+    }
+
+    #[test]
+    fn no_terminator_begins_within_a_line() {
+        for byte in 0..=u8::MAX {
+            for end in [&[byte][..], &[byte, byte], &[byte, b'a']] {
+                let text = line(1_234_567_890, 200, end);
+                assert!(!text.contains(&byte), "{byte}");
+                // Nor are two lines the same for that.
+                assert_ne!(line(1, 2, end), line(2, 2, end), "{byte}");
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The options of `synchat ping`, in one table, and the settings that they make.
+
+use std::time::Duration;
+
+use synchat::{Address, Terminator};
+
+use super::command::{Command, Opt};
+use super::values::{count, duration, size, terminator};
+
+/// What is to be pinged, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct PingSettings {
+    pub(crate) address: Address,
+    pub(crate) count: u64,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) terminator: Terminator,
+    pub(crate) quiet: bool,
+    /// `None`: the default, or the terminator's count.
+    size: Option<u64>,
+}
+
+const DEFAULT_SIZE: u64 = 32;
+/// A line is held in memory, and is to pass within a timeout.
+const LARGEST: u64 = 16 << 20;
+
+const OPTIONS: &[Opt<PingSettings>] = &[
+    Opt {
+        long: "count",
+        short: Some('c'),
+        value: Some("N"),
+        default: "4",
+        about: "how many lines to send",
+        details: "",
+        set: |settings, text| count(text, 1..=1_000_000).map(|count| settings.count = count),
+    },
+    Opt {
+        long: "interval",
+        short: Some('i'),
+        value: Some("T"),
+        default: "1s",
+        about: "how long to pause before the next one; 0 is not at all",
+        details: "Times are 500ms, 30s, 5m.",
+        set: |settings, text| {
+            duration(text).map(|interval| settings.interval = interval.unwrap_or_default())
+        },
+    },
+    Opt {
+        long: "timeout",
+        short: Some('W'),
+        value: Some("T"),
+        default: "1s",
+        about: "how late an echo may be, or a connection",
+        details: "A connection, at each of a host's addresses. An echo that is not whole by then is lost; if a part of \
+                  it has come, that can take as long again to be noticed.",
+        set: |settings, text| match duration(text) {
+            Ok(Some(timeout)) => {
+                settings.timeout = timeout;
+                Ok(())
+            }
+            _ => Err("a time as in 500ms, 30s or 5m, up to 43200m".to_owned()),
+        },
+    },
+    Opt {
+        long: "size",
+        short: Some('s'),
+        value: Some("BYTES"),
+        default: "32",
+        about: "length of a line, with its terminator",
+        details: "At most 16MiB. Where the terminator is length:N, it is N.",
+        set: |settings, text| size(text, 1..=LARGEST).map(|bytes| settings.size = Some(bytes)),
+    },
+    Opt {
+        long: "terminator",
+        short: None,
+        value: Some("T"),
+        default: "crlf",
+        about: "what ends a line: what the server was told",
+        details: "crlf, lf, nul, none, length:N, or the bytes themselves, with the escapes \
+                  \\r \\n \\t \\0 \\\\ \\xHH.",
+        set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
+    },
+    Opt {
+        long: "quiet",
+        short: Some('q'),
+        value: None,
+        default: "off",
+        about: "print the summary alone",
+        details: "",
+        set: |settings, _| {
+            settings.quiet = true;
+            Ok(())
+        },
+    },
+];
+
+impl PingSettings {
+    /// How long a line is, in bytes, with its terminator.
+    pub(crate) fn line_size(&self) -> u64 {
+        self.size.unwrap_or(match self.terminator {
+            Terminator::Length(length) => length.get(),
+            Terminator::Bytes(_) | Terminator::None => DEFAULT_SIZE,
+        })
+    }
+}
+
+impl Command for PingSettings {
+    const NAME: &'static str = "synchat ping";
+    const OPTIONS: &'static [Opt<Self>] = OPTIONS;
+    const INTRODUCTION: &'static str = "\
+Sends lines to a line echo server, and times the echoes.
+
+Usage: synchat ping [OPTIONS] [ADDRESS]
+
+Examples:
+  synchat ping                             four lines to 127.0.0.1:7007, a second apart
+  synchat ping -qc1 unix:/run/echo.sock    whether that server is up
+  synchat ping -i0 -c10000 -s60KiB         a stream of long lines, one at a time
+";
+    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT or unix:PATH.\n";
+
+    fn notes() -> String {
+        "A flag beats the environment, and the environment beats the default. The address and the\n\
+         terminator are read from the server's variables, so that in its environment synchat ping\n\
+         alone asks whether it is up; the other options have none.\n\
+         SIGINT and SIGTERM end it with the summary so far.\n\
+         Exit codes: 0 all echoes came back right, 1 one did not, 2 bad usage.\n"
+            .to_owned()
+    }
+
+    /// The server has options of the same names that mean something else.
+    fn has_variable(long: &str) -> bool {
+        long == "terminator"
+    }
+
+    fn set_address(&mut self, address: Address) {
+        self.address = address;
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let size = self.line_size();
+        match &self.terminator {
+            _ if self.address == Address::Inherited => Err(
+                "fd:0 is for a server to listen on; ping takes HOST:PORT, [V6]:PORT or unix:PATH"
+                    .to_owned(),
+            ),
+            Terminator::Bytes(end) if size <= end.len() as u64 => Err(format!(
+                "--size {size}: a line has at least {} bytes, with its terminator of {}",
+                end.len() + 1,
+                end.len()
+            )),
+            Terminator::Length(length) if size != length.get() => Err(format!(
+                "--size {size}: with --terminator length:{length} it is {length}"
+            )),
+            Terminator::Length(length) if length.get() > LARGEST => Err(format!(
+                "--terminator length:{length}: ping sends at most {LARGEST} bytes at a time"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for PingSettings {
+    fn default() -> Self {
+        Self {
+            address: Address::Tcp(([127, 0, 0, 1], 7007).into()),
+            count: 4,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            terminator: Terminator::CRLF,
+            quiet: false,
+            size: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::{DEFAULT_ADDRESS, assert_readme_has_a_row_for_each_option};
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_what_the_table_says() {
+        let (mut settings, before) = (PingSettings::default(), PingSettings::default());
+        for option in OPTIONS.iter().filter(|option| option.value.is_some()) {
+            let set = (option.set)(&mut settings, option.default);
+            assert_eq!(set, Ok(()), "--{}", option.long);
+        }
+        assert_eq!(settings.size.take(), Some(before.line_size()));
+        assert_eq!(format!("{settings:?}"), format!("{before:?}"));
+        assert_eq!(settings.address, DEFAULT_ADDRESS.parse().unwrap());
+    }
+
+    #[test]
+    fn the_readme_has_a_row_for_each_option_with_its_default() {
+        assert_readme_has_a_row_for_each_option::<PingSettings>("\n## Is it up?\n");
+    }
+}
