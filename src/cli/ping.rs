@@ -206,10 +206,8 @@ impl Awaited {
     fn loss(&self, reason: &CloseReason, timeout: Duration) -> String {
         match reason {
             _ if self.is_wrong => {
-                let cut = match self.received {
-                    all if all > self.excerpt.len() => "...",
-                    _ => "",
-                };
+                let is_cut = self.received > self.excerpt.len();
+                let cut = if is_cut { "..." } else { "" };
                 format!("wrong echo: {}{cut}", self.excerpt.escape_ascii())
             }
             // We close before the echo is whole only when it is wrong or late.

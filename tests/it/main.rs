@@ -15,6 +15,7 @@ mod house_rules;
 mod logging;
 mod notify;
 mod output;
+mod ping;
 mod server;
 mod shortage;
 mod shutdown;

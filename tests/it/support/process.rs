@@ -97,6 +97,16 @@ impl Running {
         self.stderr = Some(Lines::of(pipe));
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it prints, with its end; nothing at the end of what it prints.
+    pub(crate) fn prints(&self) -> String {
+        let line = self.stdout.as_ref().and_then(Lines::next);
+        line.unwrap_or_default()
+    }
+
     /// Waits for the end that the process comes to by itself; what it printed where nobody piped it
     /// is empty.
     pub(crate) fn ends(mut self) -> Output {
