@@ -13,7 +13,7 @@ FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanit
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint doc bench static install golden fuzz clean
+.PHONY: help run test test-heavy lint doc bench static install golden fuzz clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,9 +25,14 @@ test: ## run all tests; needs a Rust toolchain and nothing else
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --lib
 
+test-heavy: ## run the tests that need root and tools, which Debian has; installs those
+	tests/heavy/tools.sh
+	$(CARGO) test --locked --test heavy -- --test-threads=2
+
 lint: ## check the format, and deny all warnings, with and without the command line
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test heavy -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --no-default-features
@@ -41,7 +46,7 @@ bench: ## measure the scanner in memory, and the server over sockets
 
 static: ## build a binary that needs no library and no other file
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TARGET)
-	@ls -l target/$(TARGET)/release/synchat
+	@ls -l $${CARGO_TARGET_DIR:-target}/$(TARGET)/release/synchat
 
 install: ## build, and install to PREFIX/bin, by default /usr/local/bin
 	$(CARGO) build --release --locked

@@ -1,5 +1,6 @@
-//! The fault campaign: the real binary under failures that take Linux, root, other programs or time
-//! to bring about. A program that is missing fails its tests; nothing is skipped.
+//! The real binary where it takes Linux, root, other programs or time: under failures that those
+//! bring about, and as it is deployed. A program that is missing fails its tests; nothing is
+//! skipped.
 
 #[path = "../it/support/mod.rs"]
 #[allow(
@@ -9,4 +10,5 @@
 mod support;
 mod system;
 
+mod deploy;
 mod faults;
