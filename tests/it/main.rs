@@ -12,6 +12,7 @@ mod framing;
 mod golden;
 mod hostile_peers;
 mod house_rules;
+mod limits;
 mod logging;
 mod notify;
 mod output;

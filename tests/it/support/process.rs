@@ -12,7 +12,7 @@ use std::process::{self, Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use synchat::Address;
 
@@ -228,6 +228,41 @@ impl ServerProcess {
         self.process.child.id()
     }
 
+    /// Sends it a signal, by name: `USR1`.
+    pub(crate) fn signals(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.expect("there is a shell").success(), "{kill}");
+    }
+
+    /// The counts, as it logs them when it is asked for them.
+    pub(crate) fn counts(&mut self) -> String {
+        self.signals("USR1");
+        self.logs("stats: ")
+    }
+
+    /// The memory that it has taken up, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    pub(crate) fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect(name)
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs");
+        open.count()
+    }
+
     /// A new client of this server.
     pub(crate) fn client(&self) -> Peer {
         Peer::connects(&self.address)
@@ -247,7 +282,12 @@ impl ServerProcess {
     pub(crate) fn logs_up_to(&mut self, wanted: &str) -> Vec<String> {
         let lines = self.process.stderr.as_ref().expect("the log is piped");
         let mut seen = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            assert!(
+                Instant::now() < deadline,
+                "no {wanted:?} in {PATIENCE:?}: {seen:#?}"
+            );
             let line = lines.next();
             let line =
                 line.unwrap_or_else(|| panic!("the log ended without {wanted:?}: {seen:#?}"));
@@ -317,6 +357,24 @@ pub(crate) fn file_with(path: &Path, count: usize, words: &str) -> String {
         );
         thread::yield_now();
     }
+}
+
+/// Waits until this is so.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not so in {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The number behind `name=` in a log line, 0 if it is not there.
+pub(crate) fn number(line: &str, name: &str) -> u64 {
+    let field = line
+        .split_whitespace()
+        .find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    field.map_or(0, |number| number.parse().expect("it is a number"))
 }
 
 /// A directory of one test, which goes with it.
