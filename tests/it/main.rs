@@ -5,6 +5,7 @@ mod support;
 mod addresses;
 mod asynchat_suite;
 mod command_line;
+mod deadlines;
 mod economy;
 mod endings;
 mod exhaustive;

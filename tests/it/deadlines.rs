@@ -1,0 +1,446 @@
+//! Deadlines: when a peer that is silent, slow or does not read is ended, what it is told, and that
+//! nobody else notices (V4).
+//!
+//! A deadline is promised within 100 ms. Upward these tests allow for a busy machine.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use synchat::{Address, Chat, Error, Handler, HandlerResult, Limits, ServerOptions, connect};
+
+use crate::support::peer::Peer;
+use crate::support::process::{Directory, Running, ServerProcess, eventually, number, synchat};
+
+/// The deadline that most of these tests set, and what a peer is told at it.
+const LIMIT: Duration = Duration::from_millis(500);
+const IDLE: &str = "error: too slow, idle limit=500ms\r\n";
+const MESSAGE: &str = "error: too slow, message-deadline limit=500ms\r\n";
+
+fn milliseconds(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// This long ago was the limit, not more than 100 ms less, and not much more.
+#[track_caller]
+fn check_in_time(limit: Duration, took: Duration) {
+    let allowed = limit - milliseconds(100)..=limit + milliseconds(400);
+    assert!(allowed.contains(&took), "{took:?} instead of {limit:?}");
+}
+
+/// Is told this and gets an orderly end, in time.
+#[track_caller]
+fn is_cut(peer: &mut Peer, since: Instant, told: &str) {
+    peer.expects(told).expects_eof();
+    check_in_time(LIMIT, since.elapsed());
+}
+
+fn greets(peer: &mut Peer) {
+    peer.sends("hello\r\n").expects("hello\r\n");
+}
+
+/// The next client is served.
+fn check_serves(server: &ServerProcess) {
+    greets(&mut server.client());
+}
+
+fn with_idle_timeout(terminator: &str) -> ServerProcess {
+    let options = ["--idle-timeout", "500ms", "--terminator", terminator];
+    ServerProcess::starts(&options)
+}
+
+fn with_message_timeout(more: &[&str]) -> ServerProcess {
+    ServerProcess::starts(&[&["--message-timeout", "500ms"], more].concat())
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_told_and_ended_at_the_idle_deadline() {
+    let mut server = with_idle_timeout("crlf");
+    let since = Instant::now();
+    is_cut(&mut server.client(), since, IDLE);
+    let closed = server.logs("conn_closed");
+    assert!(
+        closed.contains(" reason=idle limit=500ms messages=0 "),
+        "{closed}"
+    );
+    check_serves(&server);
+}
+
+#[test]
+fn the_idle_deadline_counts_from_the_last_message() {
+    let server = with_idle_timeout("crlf");
+    let mut peer = server.client();
+    let mut since = Instant::now();
+    for _ in 0..3 {
+        thread::sleep(milliseconds(300));
+        since = Instant::now();
+        greets(&mut peer);
+    }
+    is_cut(&mut peer, since, IDLE);
+    check_serves(&server);
+}
+
+#[test]
+fn where_an_error_could_be_taken_for_an_echo_a_silent_peer_gets_the_end_alone() {
+    for terminator in ["none", "length:5"] {
+        let server = with_idle_timeout(terminator);
+        let mut peer = server.client();
+        thread::sleep(milliseconds(200));
+        let since = Instant::now();
+        peer.sends("hello").expects("hello");
+        is_cut(&mut peer, since, "");
+        server.client().sends("hello").expects("hello");
+    }
+}
+
+/// Sends a byte each 50 ms for so long, to whoever takes it.
+fn drips(mut peer: Peer, duration: Duration) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let started = Instant::now();
+        while started.elapsed() < duration && peer.tries_to_send("x").is_ok() {
+            thread::sleep(milliseconds(50));
+        }
+    })
+}
+
+#[test]
+fn bytes_that_drip_do_not_prolong_a_message() {
+    let mut server = with_message_timeout(&[]);
+    let (mut peer, since) = (server.client(), Instant::now());
+    let dripping = drips(peer.clone(), LIMIT * 2);
+    is_cut(&mut peer, since, MESSAGE);
+    dripping.join().unwrap();
+    drop(peer);
+    let closed = server.logs("conn_closed");
+    let reason = " reason=message-deadline limit=500ms messages=0 ";
+    assert!(closed.contains(reason), "{closed}");
+    check_serves(&server);
+}
+
+#[test]
+fn a_message_that_is_discarded_has_a_deadline_too() {
+    let server = with_message_timeout(&["--max-message", "16", "--too-long", "discard"]);
+    let (mut peer, since) = (server.client(), Instant::now());
+    peer.sends("x".repeat(100));
+    let dripping = drips(peer.clone(), LIMIT * 2);
+    is_cut(&mut peer, since, MESSAGE);
+    dripping.join().unwrap();
+    check_serves(&server);
+}
+
+#[test]
+fn silence_in_a_message_ends_at_the_message_deadline_even_if_it_may_be_its_end() {
+    let server = with_message_timeout(&[]);
+    for half in ["hel", "\r", "hello\r"] {
+        let mut peer = server.client();
+        greets(&mut peer);
+        let since = Instant::now();
+        peer.sends(half);
+        is_cut(&mut peer, since, MESSAGE);
+    }
+    let server = with_message_timeout(&["--terminator", "length:5"]);
+    let (mut peer, since) = (server.client(), Instant::now());
+    is_cut(peer.sends("hell"), since, "");
+    server.client().sends("hello").expects("hello");
+}
+
+#[test]
+fn each_message_has_a_deadline_of_its_own() {
+    let server = with_message_timeout(&[]);
+    let mut peer = server.client();
+    peer.sends("hel");
+    // There is an unfinished message all the time, and each takes nearly as long as it may.
+    for _ in 0..5 {
+        thread::sleep(milliseconds(300));
+        peer.sends("lo\r\nhel").expects("hello\r\n");
+    }
+    let since = Instant::now();
+    is_cut(&mut peer, since, MESSAGE);
+}
+
+#[test]
+fn a_deadline_between_messages_is_none_within_and_the_other_way_round() {
+    let options = ["--idle-timeout", "300ms", "--message-timeout", "3s"];
+    let server = ServerProcess::starts(&options);
+    let mut slow = server.client();
+    slow.sends("hel");
+    thread::sleep(milliseconds(800));
+    slow.sends("lo\r\n").expects("hello\r\n");
+
+    let options = ["--idle-timeout", "3s", "--message-timeout", "300ms"];
+    let server = ServerProcess::starts(&options);
+    let mut seldom = server.client();
+    for _ in 0..2 {
+        thread::sleep(milliseconds(800));
+        greets(&mut seldom);
+    }
+}
+
+#[test]
+fn who_goes_on_sending_behind_a_deadline_gets_the_line_and_no_reset() {
+    let server = with_message_timeout(&[]);
+    let (mut peer, since) = (server.client(), Instant::now());
+    peer.sends("hel").expects(MESSAGE);
+    check_in_time(LIMIT, since.elapsed());
+    peer.sends("lo\r\n".repeat(50_000));
+    peer.expects_eof();
+    drop(peer);
+    check_serves(&server);
+}
+
+/// A server with small socket buffers: on a Unix socket.
+fn on_a_unix_socket(directory: &Directory, options: &[&str]) -> ServerProcess {
+    let address = directory.socket("deadlines");
+    ServerProcess::starts_from(synchat().arg(address).args(options))
+}
+
+/// A peer that sends lines until it is cut, and never reads. Says how long that took.
+fn never_reads(server: &ServerProcess) -> JoinHandle<Duration> {
+    let (mut peer, since) = (server.client(), Instant::now());
+    thread::spawn(move || {
+        let lines = "a line that comes back\r\n".repeat(2000);
+        while peer.tries_to_send(&lines).is_ok() {}
+        since.elapsed()
+    })
+}
+
+#[test]
+fn a_peer_that_never_reads_is_cut_at_the_write_deadline() {
+    let directory = Directory::new();
+    let options = ["--write-timeout", "500ms"];
+    let unix = on_a_unix_socket(&directory, &options);
+    for mut server in [ServerProcess::starts(&options), unix] {
+        check_in_time(LIMIT, never_reads(&server).join().unwrap());
+        let closed = server.logs("conn_closed");
+        assert!(closed.contains(" reason=write-stall messages="), "{closed}");
+        check_serves(&server);
+    }
+}
+
+/// Reads so many bytes each 100 ms while a megabyte of lines is sent and echoed. Says how much came.
+fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
+    let Address::Unix(path) = server.address() else {
+        panic!("it is no Unix socket");
+    };
+    let mut stream = UnixStream::connect(path).expect("it listens");
+    stream.set_read_timeout(Some(milliseconds(5000))).unwrap();
+    let mut sender = stream.try_clone().unwrap();
+    sender.set_write_timeout(Some(milliseconds(5000))).unwrap();
+    let sending = thread::spawn(move || {
+        let _ = sender.write_all(&b"0123456789abcd\r\n".repeat(1 << 16));
+        let _ = sender.shutdown(std::net::Shutdown::Write);
+    });
+    let (mut received, mut buffer) = (0, vec![0; bytes]);
+    let started = Instant::now();
+    loop {
+        let length = stream.read(&mut buffer).unwrap_or(0);
+        if length == 0 {
+            break;
+        }
+        received += length;
+        // In the end all of what is there, so that a test does not take as long.
+        if started.elapsed() < LIMIT * 3 {
+            thread::sleep(milliseconds(100));
+        }
+    }
+    sending.join().unwrap();
+    received
+}
+
+#[test]
+fn a_peer_that_reads_slowly_but_each_batch_in_time_is_not_cut_and_one_that_is_too_slow_is() {
+    let directory = Directory::new();
+    let mut server = on_a_unix_socket(&directory, &["--write-timeout", "500ms"]);
+    assert_eq!(reads_slowly(&server, 48 * 1024), 1 << 20);
+    let closed = server.logs("conn_closed");
+    assert!(closed.contains(" reason=end-of-stream "), "{closed}");
+    assert!(reads_slowly(&server, 256) < 1 << 20);
+    let closed = server.logs("conn_closed");
+    assert!(closed.contains(" reason=write-stall "), "{closed}");
+    check_serves(&server);
+}
+
+#[test]
+fn a_deadline_of_0_is_none_and_the_log_warns_of_it() {
+    let directory = Directory::new();
+    for option in ["--idle-timeout", "--message-timeout", "--write-timeout"] {
+        let mut server = on_a_unix_socket(&directory, &[option, "0"]);
+        let warning = server.logs("WARNING ");
+        assert!(warning.contains(&format!("{option} is off")), "{warning}");
+        let (mut idle, mut slow) = (server.client(), server.client());
+        slow.sends("hel");
+        let stuck = never_reads(&server);
+        thread::sleep(milliseconds(400));
+        greets(&mut idle);
+        slow.sends("lo\r\n").expects("hello\r\n");
+        assert_eq!(number(&server.counts(), "open"), 3, "one was cut");
+        drop(server);
+        stuck.join().unwrap();
+    }
+}
+
+#[test]
+fn the_counts_name_each_deadline() {
+    let directory = Directory::new();
+    let timeouts = ["--idle-timeout", "--message-timeout", "--write-timeout"];
+    let options: Vec<_> = timeouts.iter().flat_map(|name| [*name, "300ms"]).collect();
+    let mut server = on_a_unix_socket(&directory, &options);
+    let (_idle, stuck) = (server.client(), never_reads(&server));
+    server.client().sends("hel").reads_to_the_end();
+    let ended = |server: &mut ServerProcess| {
+        let counts = server.counts();
+        ["idle", "message-deadline", "write-stall"].map(|name| number(&counts, name))
+    };
+    eventually("one of each", || ended(&mut server) == [1, 1, 1]);
+    stuck.join().unwrap();
+    check_serves(&server);
+}
+
+#[test]
+fn a_hundred_peers_that_never_read_do_not_delay_a_healthy_one() {
+    let directory = Directory::new();
+    let mut server = on_a_unix_socket(&directory, &["--write-timeout", "1s"]);
+    let stuck: Vec<_> = (0..100).map(|_| never_reads(&server)).collect();
+    let mut healthy = server.client();
+    for _ in 0..200 {
+        let started = Instant::now();
+        greets(&mut healthy);
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(1), "a round trip took {took:?}");
+    }
+    for stuck in stuck {
+        let took = stuck.join().unwrap();
+        assert!(took < Duration::from_secs(4), "one was cut after {took:?}");
+    }
+    eventually("all of them are cut", || {
+        number(&server.counts(), "write-stall") == 100
+    });
+    greets(&mut healthy);
+}
+
+#[test]
+fn hundreds_of_unfinished_messages_all_end_at_their_deadline() {
+    // As many as a process that may have 1024 files open can hold, beside other tests.
+    const PEERS: usize = 400;
+    let options = ["--message-timeout", "1s", "--max-connections", "401"];
+    let mut server = ServerProcess::starts(&options);
+    let mut healthy = server.client();
+    let mut peers: Vec<_> = (0..PEERS).map(|_| server.client()).collect();
+    let since = Instant::now();
+    for peer in &mut peers {
+        peer.sends("hel");
+    }
+    let sending = since.elapsed();
+    greets(&mut healthy);
+    for peer in &mut peers {
+        peer.expects("error: too slow, message-deadline limit=1s\r\n");
+        peer.expects_eof();
+        greets(&mut healthy);
+    }
+    let took = since.elapsed();
+    // As many round trips are in between.
+    let allowed = milliseconds(900)..=milliseconds(2000) + sending;
+    assert!(
+        allowed.contains(&took),
+        "{took:?}, with {sending:?} to send"
+    );
+    let counts = server.counts();
+    assert_eq!(number(&counts, "accepted"), PEERS as u64 + 1, "{counts}");
+    drop(peers);
+    eventually("all of them have ended", || {
+        number(&server.counts(), "message-deadline") == PEERS as u64
+    });
+    check_serves(&server);
+}
+
+/// Sends so many bytes, and then only listens.
+struct Pushes(usize);
+
+impl Handler for Pushes {
+    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+        chat.set_terminator("\r\n");
+        Ok(chat.push(vec![b'x'; self.0])?)
+    }
+
+    fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
+        Ok(())
+    }
+
+    fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_client_keeps_the_same_deadlines() {
+    let limits = Limits {
+        idle_timeout: Some(LIMIT),
+        message_timeout: Some(LIMIT),
+        write_timeout: Some(LIMIT),
+        linger_time: Duration::ZERO,
+        ..Limits::default()
+    };
+    for (server_says, client_pushes, reason) in [
+        ("", 0, "idle limit=500ms"),
+        ("hello\r\n", 0, "idle limit=500ms"),
+        ("hello\r\nhel", 0, "message-deadline limit=500ms"),
+        ("", 16 << 20, "write-stall"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::from(listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(server_says.as_bytes()).unwrap();
+            stream
+        });
+        let since = Instant::now();
+        let (_, summary) = connect(&address, Pushes(client_pushes), &limits).unwrap();
+        check_in_time(LIMIT, since.elapsed());
+        assert_eq!(summary.reason.to_string(), reason);
+        drop(server.join().unwrap());
+    }
+}
+
+#[test]
+fn a_client_waits_for_a_busy_server_as_long_as_its_connect_timeout() {
+    let directory = Directory::new();
+    let address: Address = directory.socket("busy").parse().unwrap();
+    let options = ServerOptions::new().request_queue_size(0);
+    let busy = options.bind(&address).unwrap();
+    let _waiting = Peer::connects(&address);
+    let limits = Limits {
+        connect_timeout: LIMIT,
+        ..Limits::default()
+    };
+    let since = Instant::now();
+    let error = connect(&address, Pushes(0), &limits).map(drop).unwrap_err();
+    check_in_time(LIMIT, since.elapsed());
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    drop(busy);
+}
+
+/// Sends the server a signal about twenty times a second, for more than two seconds.
+fn storm(server: &ServerProcess) -> Running {
+    let script = "i=0; while [ $i -lt 50 ]; do kill -USR1 $0; sleep 0.05; i=$((i+1)); done";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, &server.id().to_string()]);
+    command.spawn().expect("there is a shell").into()
+}
+
+#[test]
+fn a_storm_of_signals_does_not_move_a_deadline() {
+    let options = ["--idle-timeout", "500ms", "--message-timeout", "500ms"];
+    let mut server = ServerProcess::starts(&[&options[..], &["--write-timeout", "500ms"]].concat());
+    let storm = storm(&server);
+    let since = Instant::now();
+    is_cut(&mut server.client(), since, IDLE);
+    let since = Instant::now();
+    is_cut(server.client().sends("hel"), since, MESSAGE);
+    check_in_time(LIMIT, never_reads(&server).join().unwrap());
+    server.logs(" reason=write-stall ");
+    assert!(storm.ends().status.success(), "the server has ended");
+    check_serves(&server);
+}
