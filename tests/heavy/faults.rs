@@ -104,39 +104,60 @@ fn a_failed_call_in_a_conversation_ends_no_more_than_that_one() {
         ("poll:error=EINTR:when=1..20", None),
         ("setsockopt:error=ENOMEM", None),
         ("setsockopt:error=EINVAL", None),
+        // Of the log.
+        ("write:error=EINTR:when=1..20", None),
+        ("write:error=EAGAIN", None),
+        ("write:error=EIO", None),
     ];
     for (inject, ending) in cases {
         let server = ServerProcess::starts(&[]);
         let mut bystander = server.client();
         bystander.sends("before\r\n").expects("before\r\n");
+        // Until it rests, so that it makes no call that could fail.
+        thread::sleep(Duration::from_millis(200));
         let injection = Injection::into(&server, Threads::All, inject);
         let mut peer = server.client();
-        match ending {
-            Some(_) => {
-                peer.sends("lost\r\n");
-                // An end or a reset, but no reply.
-                assert!(!matches!(peer.read(&mut [0]), Ok(1..)), "{inject}");
-            }
-            None => {
-                // Long enough for the conversation to rest between the two.
-                peer.sends("one\r\n").expects("one\r\n");
-                thread::sleep(Duration::from_millis(200));
-                peer.sends("two\r\n").expects("two\r\n");
-            }
+        peer.sends("one\r\n");
+        if ending.is_some() {
+            // An end or a reset, but no reply.
+            assert!(!matches!(peer.read(&mut [0]), Ok(1..)), "{inject}");
+        } else {
+            peer.expects("one\r\n");
+            // Long enough to rest between the two.
+            thread::sleep(Duration::from_millis(200));
+            peer.sends("two\r\n").expects("two\r\n");
         }
         drop(peer);
         assert!(injection.ends() >= 1, "{inject}: no call has failed");
-        // Its own calls have met the failure, too: those of a conversation that was resting are not
-        // its first ones.
+        bystander.sends("after\r\n").expects("after\r\n");
         drop(bystander);
         assert_serves(&server);
         let stopped = Stopped::orderly(server);
         assert_eq!(stopped.count("accepted"), 3, "{inject}: {}", stopped.log);
-        if let Some(ending) = ending {
-            assert!(stopped.count(ending) >= 1, "{inject}: {}", stopped.log);
-        }
-        assert!(stopped.count("end-of-stream") >= 1, "{inject}");
+        let failed = ending.map_or(0, |ending| stopped.count(ending));
+        assert_eq!(
+            failed,
+            u64::from(ending.is_some()),
+            "{inject}: {}",
+            stopped.log
+        );
+        assert_eq!(stopped.count("end-of-stream"), 3 - failed, "{inject}");
     }
+}
+
+#[test]
+fn an_end_that_cannot_be_announced_comes_all_the_same() {
+    let server = ServerProcess::starts(&["--max-message", "16"]);
+    let injection = Injection::into(&server, Threads::All, "shutdown:error=ENOTCONN");
+    let mut peer = server.client();
+    peer.sends("0123456789abcdefg");
+    peer.expects("error: message longer than 16 bytes\r\n")
+        .expects_eof();
+    assert_eq!(injection.ends(), 1);
+    assert_serves(&server);
+    let stopped = Stopped::orderly(server);
+    assert_eq!(stopped.count("message-too-long"), 1, "{}", stopped.log);
+    assert_eq!(stopped.count("accepted"), 2);
 }
 
 #[test]
@@ -182,7 +203,7 @@ fn a_supervisor_whose_wait_fails_does_not_spin_and_stops_the_server() {
         let before = Vitals::of(&server).cpu;
         let injection = Injection::into(&server, Threads::All, inject);
         // Makes it wait anew.
-        crate::system::signal(&server, "USR1");
+        server.signal("USR1");
         server.logs("stats: ");
         thread::sleep(Duration::from_secs(2));
         let spent = Vitals::of(&server).cpu - before;

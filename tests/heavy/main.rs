@@ -11,4 +11,7 @@ mod support;
 mod system;
 
 mod deploy;
+mod disks;
 mod faults;
+mod limits;
+mod scale;

@@ -55,10 +55,6 @@ pub(crate) fn assert_serves(server: &ServerProcess) {
     server.client().sends("next\r\n").expects("next\r\n");
 }
 
-pub(crate) fn signal(server: &ServerProcess, name: &str) {
-    runs(tool("kill").args(["-s", name, &server.id().to_string()]));
-}
-
 /// The binary's arguments, for a command that runs it.
 pub(crate) fn binary() -> String {
     let command = synchat();
@@ -76,11 +72,17 @@ impl Stopped {
     /// Stops the server, which has to end with exit code 0 and counts that add up.
     #[track_caller]
     pub(crate) fn orderly(server: ServerProcess) -> Self {
-        signal(&server, "TERM");
+        Self::of_log(Self::exits_with_0(server))
+    }
+
+    /// Stops a server whose log may not be heard, and returns what is.
+    #[track_caller]
+    pub(crate) fn exits_with_0(server: ServerProcess) -> String {
+        server.signal("TERM");
         let output = server.ends();
         let log = String::from_utf8(output.stderr).expect("the log is text");
         assert_eq!(output.status.code(), Some(0), "{log}");
-        Self::of_log(log)
+        log
     }
 
     /// Reads the counts of a log that is complete.
@@ -136,24 +138,18 @@ pub(crate) struct Vitals {
 
 impl Vitals {
     pub(crate) fn of(server: &ServerProcess) -> Self {
-        let folder = format!("/proc/{}", server.id());
-        let stat = fs::read_to_string(format!("{folder}/stat")).expect("it runs");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", server.id())).expect("it runs");
         let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");
         let field = |number: usize| -> u64 {
             let text = fields.split_whitespace().nth(number - 3);
             text.and_then(|text| text.parse().ok()).expect("a number")
         };
-        let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|line| line.split_whitespace().next());
         Self {
             // In ticks of 10 ms, on all that Linux runs on today.
             cpu: Duration::from_millis(10) * u32::try_from(field(14) + field(15)).unwrap(),
-            resident_kib: resident.and_then(|kib| kib.parse().ok()).expect("a number"),
-            threads: field(20),
-            descriptors: fs::read_dir(format!("{folder}/fd"))
-                .expect("it runs")
-                .count(),
+            resident_kib: server.status("VmRSS"),
+            threads: server.status("Threads"),
+            descriptors: server.descriptors(),
         }
     }
 }

@@ -116,7 +116,7 @@ fn in_a_flood_each_is_served_or_told_counted_and_logged_once_a_second_and_nothin
     server.client().expects(full(20)).expects_eof();
     let seconds = started.elapsed().as_secs();
 
-    server.signals("USR1");
+    server.signal("USR1");
     let log = server.logs_up_to("stats: ");
     let counts = log.last().expect("it has that line");
     assert_eq!(number(counts, "refused-full"), refused + 1, "{counts}");
@@ -148,7 +148,7 @@ fn with_overload_wait_one_more_waits_and_nobody_is_refused() {
     // However long it lasts, it is said once.
     thread::sleep(Duration::from_millis(1200));
     peers.iter_mut().for_each(greets);
-    server.signals("USR1");
+    server.signal("USR1");
     let log = server.logs_up_to("stats: ");
     assert!(!log.iter().any(|line| line.contains("waiting")), "{log:#?}");
     assert_eq!(number(log.last().unwrap(), "accepted"), 2);

@@ -228,39 +228,19 @@ impl ServerProcess {
         self.process.child.id()
     }
 
-    /// Sends it a signal, by name: `USR1`.
-    pub(crate) fn signals(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.expect("there is a shell").success(), "{kill}");
-    }
-
     /// The counts, as it logs them when it is asked for them.
     pub(crate) fn counts(&mut self) -> String {
-        self.signals("USR1");
+        self.signal("USR1");
         self.logs("stats: ")
     }
 
     /// The memory that it has taken up, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
-        self.status("VmRSS:")
+        self.status("VmRSS")
     }
 
     pub(crate) fn threads(&self) -> u64 {
-        self.status("Threads:")
-    }
-
-    fn status(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        number.and_then(|number| number.parse().ok()).expect(name)
-    }
-
-    /// How many descriptors it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        let open = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs");
-        open.count()
+        self.status("Threads")
     }
 
     /// A new client of this server.

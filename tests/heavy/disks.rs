@@ -1,0 +1,127 @@
+//! Logs and standard streams that cannot be written: lines are lost, nobody is kept waiting.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+
+use synchat::Address;
+
+use crate::support::process::{Directory, ServerProcess, complaint, run_to_its_end};
+use crate::system::{Stopped, assert_serves, binary, tool, wait_until};
+
+/// Starts a server from a script, in which `$0` is the binary and `$1` its address, a Unix socket:
+/// nothing it prints is needed to find it.
+fn starts_from_script(directory: &Directory, script: &str) -> ServerProcess {
+    let address = directory.socket("socket");
+    let mut command = tool("unshare");
+    command.args(["--mount", "sh", "-c", script, &binary(), &address]);
+    command.current_dir(directory.at(""));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let address: Address = address.parse().expect("it is an address");
+    let server = ServerProcess::starts_unheard(&mut command, address);
+    wait_until("the server listens", || directory.at("socket").exists());
+    server
+}
+
+/// A server whose log is a file on a disk of 64 KiB that only it sees.
+fn on_a_small_disk(directory: &Directory, redirection: &str) -> (ServerProcess, String) {
+    fs::create_dir(directory.at("disk")).unwrap();
+    let script =
+        format!("mount -t tmpfs -o size=64k none disk && exec \"$0\" \"$1\" -v {redirection}");
+    let server = starts_from_script(directory, &script);
+    let disk = directory.at("disk");
+    let log = format!("/proc/{}/root{}/log", server.id(), disk.display());
+    (server, log)
+}
+
+#[test]
+fn a_disk_that_is_full_costs_log_lines_alone_and_when_there_is_room_lines_come_again() {
+    for redirection in ["--log-file disk/log", "2>disk/log", "2>>disk/log"] {
+        let directory = Directory::new();
+        let (server, log) = on_a_small_disk(&directory, redirection);
+        let size = || fs::metadata(Path::new(&log)).expect("it is there").len();
+        for _ in 0..500 {
+            assert_serves(&server);
+        }
+        assert!(size() <= 64 << 10, "{redirection}: the disk was not full");
+        let full = size();
+        assert_serves(&server);
+        assert_eq!(size(), full, "{redirection}: the disk was not full");
+        File::create(&log).expect("it can be emptied");
+        for _ in 0..10 {
+            assert_serves(&server);
+        }
+        // Open, it is there after the disk has gone with the server.
+        let mut log = File::open(&log).unwrap();
+        Stopped::exits_with_0(server);
+        let mut bytes = Vec::new();
+        log.read_to_end(&mut bytes).unwrap();
+        let stopped = Stopped::of_log(String::from_utf8_lossy(&bytes).into_owned());
+        assert_eq!(stopped.count("accepted"), 511, "{redirection}");
+        assert!(stopped.lines_with("conn_closed: ") >= 10, "{redirection}");
+    }
+}
+
+/// The hundred clients are counted, if there is a log left to say so.
+#[track_caller]
+fn assert_counted_where_heard(log: String, redirection: &str) {
+    let is_lost = redirection.contains('2') && !redirection.contains("--log-file log")
+        || redirection.contains("--log-file /dev/full");
+    if is_lost {
+        assert_eq!(log, "", "{redirection}");
+        return;
+    }
+    let stopped = Stopped::of_log(log);
+    assert_eq!(stopped.count("accepted"), 100, "{redirection}");
+    assert_eq!(stopped.count("end-of-stream"), 100, "{redirection}");
+}
+
+#[test]
+fn a_log_and_standard_streams_that_are_always_full_are_done_without() {
+    let streams = [
+        "2>/dev/full",
+        ">/dev/full",
+        ">/dev/full 2>/dev/full",
+        "--log-file /dev/full",
+        "--log-file /dev/full >/dev/full 2>/dev/full",
+    ];
+    for redirection in streams {
+        let directory = Directory::new();
+        let script = format!("exec \"$0\" \"$1\" -vv {redirection}");
+        let server = starts_from_script(&directory, &script);
+        for _ in 0..100 {
+            assert_serves(&server);
+        }
+        let heard = Stopped::exits_with_0(server);
+        assert_counted_where_heard(heard, redirection);
+    }
+}
+
+#[test]
+fn standard_streams_that_are_closed_are_done_without() {
+    for redirection in [">&-", "2>&-", "<&- >&- 2>&-", "<&- >&- 2>&- --log-file log"] {
+        let directory = Directory::new();
+        let script = format!("exec \"$0\" \"$1\" -vv {redirection}");
+        let server = starts_from_script(&directory, &script);
+        for _ in 0..100 {
+            // Nothing but the echo: no log line gets into a connection that took descriptor 2.
+            assert_serves(&server);
+        }
+        let heard = Stopped::exits_with_0(server);
+        let log = fs::read_to_string(directory.at("log")).unwrap_or(heard);
+        assert_counted_where_heard(log, redirection);
+    }
+}
+
+#[test]
+fn a_log_file_on_a_disk_that_is_read_only_is_an_error_at_the_start() {
+    let directory = Directory::new();
+    fs::create_dir(directory.at("disk")).unwrap();
+    let script = "mount -t tmpfs -o ro none disk && exec \"$0\" --log-file disk/log";
+    let mut command = tool("unshare");
+    command.args(["--mount", "sh", "-c", script, &binary()]);
+    let output = run_to_its_end(command.current_dir(directory.at("")));
+    let line = complaint(&output, 1);
+    assert!(line.contains("disk/log"), "{line}");
+}
