@@ -77,7 +77,7 @@ impl ServerOptions {
 
     /// How many connections may be open at once, exactly; at least 1. Default: 1024, or as many as
     /// the system can hold, with a warning. If it cannot hold as many as are asked for here, to bind
-    /// is an [`Error::Capacity`](crate::Error::Capacity).
+    /// is an [`Error::Capacity`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections.max(1));

@@ -1,8 +1,8 @@
 //! What goes on beside serving: signals are obeyed, the counts are logged from time to time, and a
 //! service manager is told how things are.
 //!
-//! It has a thread of its own, so that the accept loop and the conversations never wait for it. The
-//! log may stand still; so the order to stop is given first and logged then.
+//! It has a thread of its own, so that the accept loop and the conversations never wait for it; and
+//! it waits for nobody, neither the log nor the service manager, so that signals are always obeyed.
 
 use std::process;
 use std::sync::Arc;
@@ -40,13 +40,13 @@ pub(crate) fn start(
                 Some(Signal::Stop) => {
                     is_stopping = true;
                     // Once the order is given the process may end at any time.
+                    log::info!("stop: answering what has arrived; once more ends at once");
                     let told = manager.send("STOPPING=1");
                     handle.stop();
                     manager.warn(told);
                     if let Some(watchdog) = &mut watchdog {
                         watchdog.trust_for(grace, Instant::now());
                     }
-                    log::info!("stop: answering what has arrived; once more ends at once");
                 }
                 Some(Signal::Report) => log::info!("stats: {}", handle.report()),
                 None => {}
