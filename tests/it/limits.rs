@@ -143,7 +143,7 @@ fn with_overload_wait_one_more_waits_and_nobody_is_refused() {
     let mut peers = vec![served(&server), served(&server)];
     let mut waiting = server.client();
     waiting.sends("hello\r\n");
-    let log = server.logs_up_to("accept: waiting, max_connections=2 are open");
+    let log = server.logs_up_to("accept: waiting until one of max_connections=2 has ended");
     assert!(log.last().unwrap().contains("WARNING "), "{log:?}");
     // However long it lasts, it is said once.
     thread::sleep(Duration::from_millis(1200));

@@ -587,7 +587,8 @@ fn a_second_signal_ends_pings_whose_lines_nobody_reads() {
     command.args(["ping", &server.address().to_string()]);
     let pings = Running::from(command.stdout(writer).spawn().expect("the binary starts"));
     server.logs("found_terminator");
+    // Two of one kind that come together would be one.
     send("INT", pings.id());
-    send("INT", pings.id());
+    send("TERM", pings.id());
     assert_eq!(pings.ends().status.code(), Some(1));
 }
