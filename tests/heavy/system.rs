@@ -224,7 +224,15 @@ impl Injection {
     /// Asks strace to go, so that it lets the server go unharmed.
     fn detach(&mut self) {
         if let Some(mut strace) = self.strace.take() {
-            let _ = tool("kill").arg(strace.id().to_string()).status();
+            let script = format!("kill -TERM {}", strace.id());
+            // The shell's own, which is never missing: this may run while a test fails.
+            if !Command::new("sh")
+                .args(["-c", &script])
+                .status()
+                .is_ok_and(|kill| kill.success())
+            {
+                let _ = strace.kill();
+            }
             let _ = strace.wait();
         }
     }
@@ -286,7 +294,10 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = tool("ip").args(["netns", "del", &self.0]).status();
+        let _ = Command::new("ip")
+            .args(["netns", "del", &self.0])
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
