@@ -197,8 +197,17 @@ impl Image {
         &said[0].1
     }
 
-    /// `program`, which starts the image with its user and root directory; to be run as root.
-    fn start(&self, mut program: Command) -> Command {
+    /// `program`, which starts the image; to be run as root.
+    fn start(&self, program: Command) -> Command {
+        self.runs(program, words(self.says("ENTRYPOINT")))
+    }
+
+    fn health_check(&self) -> Vec<&str> {
+        words(self.says("HEALTHCHECK").strip_prefix("CMD ").unwrap())
+    }
+
+    /// `program`, which runs this with the image's user, environment and root directory.
+    fn runs(&self, mut program: Command, words: Vec<&str>) -> Command {
         program
             .env_clear()
             .envs(env::var_os("PATH").map(|path| ("PATH", path)));
@@ -206,7 +215,7 @@ impl Image {
         program.env(name, value);
         program.arg("chroot");
         program.arg(format!("--userspec={}", self.says("USER")));
-        program.arg(&self.root).args(words(self.says("ENTRYPOINT")));
+        program.arg(&self.root).args(words);
         program
     }
 }
@@ -327,9 +336,8 @@ fn the_image_has_one_file_and_says_how_to_use_it() {
             .all(|id| id.parse::<u32>().unwrap() > 0)
     );
     assert_eq!(words(image.says("ENTRYPOINT")), ["/synchat"]);
-    let check = image.says("HEALTHCHECK").strip_prefix("CMD ").unwrap();
     let address = format!("127.0.0.1:{port}");
-    assert_eq!(words(check), ["/synchat", "ping", "-qc1", &address]);
+    assert_eq!(image.health_check(), ["/synchat", "ping", "-qc1", &address]);
 }
 
 #[test]
@@ -393,6 +401,11 @@ fn started_as_the_image_says_it_listens_where_the_image_says() {
     client.arg(format!("printf 'hello\\r\\n' | nc -N 127.0.0.1 {port}"));
     let [printed, _] = both(&run_to_its_end(&mut client));
     assert_eq!(printed, "hello\r\n");
+    let mut check = tool("nsenter");
+    check.args(["--net", "--target", &first]);
+    let mut check = image().runs(check, image().health_check());
+    let [summary, _] = both(&run_to_its_end(&mut check));
+    assert!(summary.contains("1 sent, 1 received"), "{summary}");
     send("TERM", first.parse().unwrap());
     assert_eq!(server.ends().status.code(), Some(0));
 }

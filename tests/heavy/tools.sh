@@ -30,7 +30,8 @@ if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
     echo "installing:" $packages
     apt-get update -qq
     # shellcheck disable=SC2086 # A word for each package.
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages </dev/null
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends $packages </dev/null
 fi
 if [ -n "$(missing)" ]; then
     echo "missing: these tools, and the Debian packages that have them:" >&2
