@@ -12,6 +12,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,11 @@ impl fmt::Display for Peer {
 
 /// A connected stream socket.
 #[derive(Debug)]
-pub(crate) struct Stream(TcpStream);
+pub(crate) struct Stream {
+    socket: TcpStream,
+    /// It was shut down by force; but what had arrived before can still be read.
+    is_aborted: AtomicBool,
+}
 
 impl Stream {
     /// Connects, to the first address of a host that answers within so long.
@@ -84,12 +89,13 @@ impl Stream {
 
     /// The socket, to be read and written through a shared reference.
     pub(crate) fn socket(&self) -> &TcpStream {
-        &self.0
+        &self.socket
     }
 
     /// Makes every read and write end, also those that wait now.
     pub(crate) fn abort(&self) {
-        let _ = self.0.shutdown(Shutdown::Both);
+        self.is_aborted.store(true, Ordering::Relaxed);
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     /// Ends our output, then reads and drops what the peer still sends until it ends its own,
@@ -102,19 +108,19 @@ impl Stream {
     // get here.
     #[inline(never)]
     pub(crate) fn finish(&self, limits: &Limits) {
-        if self.0.shutdown(Shutdown::Write).is_err() {
+        if self.socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let started = Instant::now();
         let slowest = limits.linger_time.min(Duration::from_secs(2));
         let mut dropped = 0;
         let mut scratch = [0; 4096];
-        while dropped < limits.linger_bytes {
+        while dropped < limits.linger_bytes && !self.is_aborted.load(Ordering::Relaxed) {
             let left = limits.linger_time.saturating_sub(started.elapsed());
-            if left.is_zero() || self.0.set_read_timeout(Some(left)).is_err() {
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
                 return;
             }
-            match (&self.0).read(&mut scratch) {
+            match (&self.socket).read(&mut scratch) {
                 Ok(0) => return,
                 Ok(length) => dropped += length as u64,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -130,9 +136,9 @@ impl Stream {
     /// Says a last line to a peer that was not talked to, and ends our output, without waiting for
     /// anything: a socket that was never written to has room for a line.
     pub(crate) fn dismiss(&self, line: &[u8]) {
-        let _ = self.0.set_nonblocking(true);
-        let _ = (&self.0).write(line);
-        let _ = self.0.shutdown(Shutdown::Write);
+        let _ = self.socket.set_nonblocking(true);
+        let _ = (&self.socket).write(line);
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// Drops what a dismissed peer has sent, a bounded amount at a time. Says whether it may send
@@ -140,7 +146,7 @@ impl Stream {
     pub(crate) fn drop_input(&self) -> bool {
         let mut scratch = [0; 4096];
         for _ in 0..16 {
-            match (&self.0).read(&mut scratch) {
+            match (&self.socket).read(&mut scratch) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(error) => return error.kind() == ErrorKind::WouldBlock,
@@ -155,13 +161,20 @@ impl From<TcpStream> for Stream {
         // Replies leave in batches already: waiting for more, as Nagle's algorithm does, would only
         // delay them.
         let _ = stream.set_nodelay(true);
-        Self(stream)
+        Self {
+            socket: stream,
+            is_aborted: AtomicBool::new(false),
+        }
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self(OwnedFd::from(stream).into())
+        // It has no Nagle's algorithm, so that there is nothing to set.
+        Self {
+            socket: OwnedFd::from(stream).into(),
+            is_aborted: AtomicBool::new(false),
+        }
     }
 }
 
@@ -265,7 +278,7 @@ impl Listener {
             Ok((stream, peer)) => {
                 // Inherited from the listener on some systems. A connection on which it cannot be
                 // changed is dead already.
-                let is_blocking = stream.0.set_nonblocking(false);
+                let is_blocking = stream.socket.set_nonblocking(false);
                 Ok(is_blocking.is_ok().then_some((stream, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
