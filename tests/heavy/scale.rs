@@ -251,3 +251,46 @@ fn a_gigabyte_without_an_end_takes_no_memory() {
         assert_eq!(stopped.count("accepted"), 3);
     }
 }
+
+#[test]
+fn a_thousand_unfinished_messages_all_end_at_their_deadline() {
+    let server = server(&["--message-timeout", "2s"]);
+    let mut active = server.client();
+    active.sends("warm\r\n").expects("warm\r\n");
+    let address = address_of(&server);
+    let mut unfinished: Vec<_> = (0..1000).map(|_| connects(address)).collect();
+    for stream in &mut unfinished {
+        stream.write_all(b"half a line").unwrap();
+    }
+    for _ in 0..100 {
+        active.sends("hello\r\n").expects("hello\r\n");
+    }
+    for stream in &mut unfinished {
+        let mut told = String::new();
+        stream.read_to_string(&mut told).expect("an orderly end");
+        assert_eq!(told, "error: too slow, message-deadline limit=2s\r\n");
+    }
+    drop((unfinished, active));
+    assert_serves(&server);
+    let stopped = Stopped::orderly(server);
+    assert_eq!(stopped.count("message-deadline"), 1000);
+}
+
+#[test]
+fn five_hundred_who_reset_while_they_wait_to_be_accepted_harm_nobody() {
+    let server = server(&[]);
+    server.signal("STOP");
+    let script = "import socket, struct, sys\n\
+                  for _ in range(500):\n\
+                  \x20   peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
+                  \x20   linger = struct.pack('ii', 1, 0)\n\
+                  \x20   peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)\n\
+                  \x20   peer.send(b'never read')\n\
+                  \x20   peer.close()\n";
+    let port = address_of(&server).port().to_string();
+    runs(tool("python3").args(["-c", script, &port]));
+    server.signal("CONT");
+    assert_serves(&server);
+    let stopped = Stopped::orderly(server);
+    assert_eq!(stopped.count("reset-by-peer"), 500);
+}

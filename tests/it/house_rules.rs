@@ -164,3 +164,23 @@ fn the_readme_names_every_deliberate_difference_from_asynchat() {
         );
     }
 }
+
+#[test]
+fn the_tests_that_the_readme_names_exist() {
+    let readme = read("README.md");
+    let (_, threats) = readme
+        .split_once("### Threats, and the tests that attack")
+        .expect("it has a table");
+    let (threats, _) = threats.split_once("\n## ").expect("it has an end");
+    let mut named = 0;
+    for test in threats.split('`').filter(|word| word.contains("::")) {
+        let (module, name) = test.split_once("::").expect("it has a module");
+        let is_there = ["it", "heavy"].iter().any(|folder| {
+            let path = root().join(format!("tests/{folder}/{module}.rs"));
+            fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {name}()")))
+        });
+        assert!(is_there, "there is no test {test}");
+        named += 1;
+    }
+    assert!(named > 30, "only {named}");
+}
