@@ -180,6 +180,10 @@ pub(crate) struct TimedWriter<'a> {
 }
 
 impl<'a> TimedWriter<'a> {
+    /// The most that one call is given. A Unix socket's timeout begins anew with each 32 KiB that
+    /// it takes, so that a call with megabytes for a slow reader would last for minutes.
+    const AT_ONCE: usize = 64 * 1024;
+
     /// Sets the socket's timeout for writing.
     pub(crate) fn new(socket: &'a TcpStream, limits: &Limits) -> Self {
         let limit = limits.write_timeout;
@@ -197,11 +201,16 @@ impl Write for TimedWriter<'_> {
         let mut rest = bytes;
         let mut deadline = None;
         while !rest.is_empty() {
-            match self.socket.write(rest) {
+            let part = &rest[..rest.len().min(Self::AT_ONCE)];
+            match self.socket.write(part) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                // The usual end: all of it, at once.
-                Ok(length) if length == rest.len() => return Ok(()),
-                Ok(length) => rest = &rest[length..],
+                Ok(length) => {
+                    rest = &rest[length..];
+                    // The usual case: all of it, at once.
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                }
                 Err(error) if is_no_failure(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -6,6 +6,7 @@ use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use cli::{Invocation, ServiceManager, Settings};
 use synchat::{Error, Limits, ServerOptions, Signals, Terminator};
@@ -68,7 +69,14 @@ fn serve(settings: Settings) -> Result<(), String> {
         settings.handler.name,
         &settings.terminator,
     );
-    let _ = io::stdout().write_all((cli::one_line(greeting) + "\n").as_bytes());
+    let greeting = cli::one_line(greeting) + "\n";
+    // Where standard output is a pipe that nobody reads, that is no reason not to serve.
+    let greet = move || io::stdout().write_all(greeting.as_bytes());
+    let _ = thread::Builder::new()
+        .name("greeting".to_owned())
+        // The C library keeps the stack for the next thread that has use for it.
+        .stack_size(ServerOptions::LEAST_STACK_SIZE)
+        .spawn(greet);
     // Clients are answered and signals obeyed from here on.
     manager.tell("READY=1");
     let (make, terminator) = (settings.handler.make, settings.terminator);

@@ -127,7 +127,8 @@ impl Stream {
                 Err(_) => return,
             }
             let pace = slowest.mul_f64((dropped as f64 / limits.linger_bytes as f64).min(1.0));
-            thread::sleep(pace.saturating_sub(started.elapsed()));
+            let early = pace.saturating_sub(started.elapsed());
+            thread::sleep(early.min(Duration::from_millis(50)));
         }
     }
 }
@@ -248,6 +249,11 @@ impl Listener {
             is_shared: false,
             _path: path,
         })
+    }
+
+    /// Whether others may go on using the socket.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Where the socket listens, with the real port if it was bound to port 0.

@@ -187,16 +187,21 @@ impl Server {
                 Hardship::Passing => {}
                 Hardship::Lasting => {
                     let pause = backoff.pause(&error, Instant::now());
+                    // Those who were refused for it have left by now, and free nothing.
+                    let departed = self.registry.serving().unwrap_or(departed);
                     self.registry.wait_for_change(departed, pause);
                 }
                 Hardship::Final => {
                     outcome = Err(Error::Accept {
-                        address: self.address,
+                        address: self.address.clone(),
                         source: error,
                     });
                     break;
                 }
             }
+        }
+        if outcome.is_ok() {
+            self.process_those_who_wait(&make_handler, &mut door);
         }
         drop(self.listener);
         let report = self.registry.drain(self.options.grace);
@@ -216,6 +221,33 @@ impl Server {
             }
         }
         is_to_wait
+    }
+
+    /// When the server is to stop: accepts those whom the kernel has accepted already, at most as
+    /// many as may wait, since what they have sent would be lost with the listening socket. A socket
+    /// that others share is left to them.
+    fn process_those_who_wait<H, F>(&self, make_handler: &Arc<F>, door: &mut Door)
+    where
+        H: Handler,
+        F: Fn(&Peer) -> H + Send + Sync + 'static,
+    {
+        if self.listener.is_shared() {
+            return;
+        }
+        for _ in 0..=self.options.request_queue_size {
+            let accepted = self
+                .listener
+                .accept(self.registry.stop_event(), Duration::ZERO);
+            let Ok(Some((stream, peer))) = accepted else {
+                return;
+            };
+            if self
+                .process_request(stream, peer, make_handler, door)
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Starts a conversation on a thread of its own. An error means that there can be no more
@@ -247,7 +279,11 @@ impl Server {
             .stack_size(self.options.stack_size)
             .spawn(move || drop(serve(slot, &peer, |peer| make_handler(peer), &limits)))
             .map(drop)
-            .inspect_err(|_| self.refuse(stream, &name, Refusal::NoThread, door))
+            .map_err(|error| {
+                self.refuse(stream, &name, Refusal::NoThread, door);
+                // Whatever it is, it is no failure of the listening socket.
+                io::Error::other(error)
+            })
     }
 
     /// A place for this connection, if it may have one.

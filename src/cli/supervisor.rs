@@ -14,8 +14,9 @@ use synchat::{Handle, Signal, Signals};
 use super::notify::{ServiceManager, Watchdog};
 use super::options::Settings;
 
-/// When nothing is to be done at regular times.
-const SELDOM: Duration = Duration::from_secs(3600);
+/// When nothing is to be done at regular times; and how late a signal is noticed whose wake-up was
+/// lost, for which the kernel would have to run out of memory.
+const SELDOM: Duration = Duration::from_secs(5);
 
 /// Obeys signals until the process ends. SIGTERM and SIGINT stop the server, or, when it is
 /// stopping already, end the process at once, with exit code 1. SIGUSR1 logs the counts. A service

@@ -444,3 +444,28 @@ fn a_storm_of_signals_does_not_move_a_deadline() {
     assert!(storm.ends().status.success(), "the server has ended");
     check_serves(&server);
 }
+
+#[test]
+fn a_long_reply_that_drips_out_of_a_unix_socket_is_cut_too() {
+    let directory = Directory::new();
+    let server = ServerProcess::starts_from(synchat().arg(directory.socket("echo")).args([
+        "--max-message",
+        "16MiB",
+        "--write-timeout",
+        "500ms",
+    ]));
+    let mut peer = server.client();
+    peer.sends([&[b'x'; 4 << 20][..], b"\r\n"].concat());
+    let (started, mut taken) = (Instant::now(), 0);
+    let mut buffer = [0; 32 * 1024];
+    while let Ok(length @ 1..) = peer.read(&mut buffer) {
+        taken += length;
+        thread::sleep(Duration::from_millis(30));
+    }
+    assert!(
+        taken < 4 << 20,
+        "all of it was taken in {:?}",
+        started.elapsed()
+    );
+    server.client().sends("next\r\n").expects("next\r\n");
+}

@@ -522,11 +522,34 @@ fn the_heartbeat_of_a_server_goes_on_while_it_is_idle_and_while_it_is_full() {
 }
 
 #[test]
-fn a_server_that_was_stopped_takes_no_more_of_those_who_wait() {
+fn those_who_had_connected_but_were_not_yet_accepted_are_answered_too() {
+    for options in [&[][..], &["--max-connections", "60", "--overload", "wait"]] {
+        let server = ServerProcess::starts(options);
+        server.signal("STOP");
+        let mut clients: Vec<_> = (0..50).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.sends("hello\r\n");
+        }
+        server.signal("TERM");
+        server.signal("CONT");
+        for client in &mut clients {
+            client.expects("hello\r\n").expects_eof();
+        }
+        drop(clients);
+        let report = ends_well(server, A_BIT);
+        assert_eq!(report.of("accepted"), 50, "{}", report.0);
+    }
+}
+
+#[test]
+fn a_server_that_was_stopped_before_it_served_answers_those_who_wait() {
     let server = Server::bind("127.0.0.1:0").unwrap();
-    let waiting = Peer::connects(server.local_addr());
+    let mut waiting = Peer::connects(server.local_addr());
+    waiting.sends("hello\r\n");
     server.handle().stop();
-    let report = server.serve_forever(|_| Echo::new(Terminator::CRLF));
-    assert_eq!(report.unwrap(), Report::default());
+    let serving = thread::spawn(|| server.serve_forever(|_| Echo::new(Terminator::CRLF)));
+    waiting.expects("hello\r\n").expects_eof();
     drop(waiting);
+    let report = serving.join().unwrap().unwrap();
+    assert_eq!((report.accepted, report.traffic.messages), (1, 1));
 }
