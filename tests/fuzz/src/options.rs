@@ -1,5 +1,5 @@
-//! Everything that is parsed from a user's text: arguments, environment, addresses, terminators,
-//! sizes.
+//! Everything that is parsed from a user's text: arguments, environment, addresses, networks,
+//! terminators, sizes, times.
 //!
 //! The input is made of fields with NUL between them, as the system keeps arguments. One that
 //! begins with `SYNCHAT_` is an environment variable. The first is a value by itself, too.
@@ -15,11 +15,13 @@
 mod cli;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::{Debug, Display};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
+use std::str::FromStr;
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use synchat::{Address, Terminator};
+use synchat::{Address, Network, Terminator};
 
 use cli::Invocation;
 
@@ -34,10 +36,18 @@ fuzz_target!(|data: &[u8]| {
     let field = fields[0];
     a_terminator_prints_as_the_command_line_takes_it(field);
     if let Ok(text) = str::from_utf8(field) {
-        an_address_prints_as_it_can_be_read(text);
+        what_is_read_prints_as_it_can_be_read::<Address>(text);
+        what_is_read_prints_as_it_can_be_read::<Network>(text);
+        a_hosts_name_is_no_address(text);
         a_unit_multiplies(text);
-        for option in options() {
-            a_value_is_the_same_wherever_it_stands(option, text);
+        for option in &*OPTIONS {
+            let attached = parse([format!("{option}={text}").as_bytes()], &[]);
+            let detached = parse([option.as_bytes(), text.as_bytes()], &[]);
+            assert!(attached.is_none() || attached == detached);
+            let name = option.trim_start_matches('-').replace('-', "_");
+            let variable = format!("SYNCHAT_{}={text}", name.to_ascii_uppercase());
+            let from_environment = parse([], &[variable.as_bytes()]);
+            assert!(attached.is_none() || attached == from_environment);
         }
     }
 });
@@ -67,33 +77,18 @@ fn parse<'a>(arguments: impl IntoIterator<Item = &'a [u8]>, variables: &[&[u8]])
 }
 
 /// All options that the help names, with their dashes.
-fn options() -> &'static [String] {
-    static OPTIONS: OnceLock<Vec<String>> = OnceLock::new();
-    OPTIONS.get_or_init(|| {
-        let Ok(Invocation::Print(help)) = cli::parse(["-h".into()], |_| None) else {
-            panic!("-h prints no help");
-        };
-        let words = help.split_whitespace();
-        let options: Vec<_> = words
-            .filter(|word| word.starts_with("--"))
-            .map(str::to_owned)
-            .collect();
-        assert!(options.iter().any(|option| option == "--terminator"));
-        options
-    })
-}
-
-fn a_value_is_the_same_wherever_it_stands(option: &str, value: &str) {
-    let Some(attached) = parse([format!("{option}={value}").as_bytes()], &[]) else {
-        return;
+static OPTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let Ok(Invocation::Print(help)) = cli::parse(["-h".into()], |_| None) else {
+        panic!("-h prints no help");
     };
-    let detached = parse([option.as_bytes(), value.as_bytes()], &[]);
-    assert_eq!(detached.as_ref(), Some(&attached));
-    let name = option.trim_start_matches('-').replace('-', "_");
-    let variable = format!("SYNCHAT_{}={value}", name.to_ascii_uppercase());
-    let from_environment = parse([], &[variable.as_bytes()]);
-    assert_eq!(from_environment, Some(attached));
-}
+    let words = help.split_whitespace();
+    let options: Vec<_> = words
+        .filter(|word| word.starts_with("--"))
+        .map(str::to_owned)
+        .collect();
+    assert!(options.iter().any(|option| option == "--terminator"));
+    options
+});
 
 fn a_terminator_prints_as_the_command_line_takes_it(bytes: &[u8]) {
     // Known gaps: quotes are printed with a backslash, which the command line does not take, and
@@ -117,24 +112,27 @@ fn a_unit_multiplies(text: &str) {
     let Ok(number) = text.parse::<u64>() else {
         return;
     };
-    let of = |text: String| parse([format!("--max-message={text}").as_bytes()], &[]);
-    for (unit, factor) in [("KiB", 1 << 10), ("MiB", 1 << 20)] {
-        let bytes = number.checked_mul(factor);
+    for (option, unit, factor, smaller_unit) in [
+        ("--max-message", "KiB", 1024, ""),
+        ("--max-message", "MiB", 1024, "KiB"),
+        ("--grace", "s", 1000, "ms"),
+        ("--grace", "m", 60, "s"),
+    ] {
+        let of = |number, unit| parse([format!("{option}={number}{unit}").as_bytes()], &[]);
+        let multiplied = number.checked_mul(factor);
         assert_eq!(
-            of(format!("{number}{unit}")),
-            bytes.and_then(|bytes| of(bytes.to_string()))
+            of(number, unit),
+            multiplied.and_then(|number| of(number, smaller_unit))
         );
     }
 }
 
-fn an_address_prints_as_it_can_be_read(text: &str) {
-    match text.parse::<Address>() {
-        Ok(address) => {
-            if let Address::Host { name, .. } = &address {
-                assert!(!name.is_empty() && !name.contains(['[', ']', ':', ' ', '\n']));
-            }
-            assert_eq!(address.to_string().parse(), Ok(address));
-        }
+fn what_is_read_prints_as_it_can_be_read<T>(text: &str)
+where
+    T: FromStr<Err: Debug + Display + PartialEq> + Debug + Display + PartialEq,
+{
+    match text.parse::<T>() {
+        Ok(value) => assert_eq!(value.to_string().parse(), Ok(value)),
         Err(error) => {
             let line = error.to_string();
             assert!(
@@ -142,5 +140,11 @@ fn an_address_prints_as_it_can_be_read(text: &str) {
                 "{line:?}"
             );
         }
+    }
+}
+
+fn a_hosts_name_is_no_address(text: &str) {
+    if let Ok(Address::Host { name, .. }) = text.parse() {
+        assert!(!name.is_empty() && !name.contains(['[', ']', ':', ' ', '\n']));
     }
 }
