@@ -10,8 +10,8 @@ use synchat::{Address, AddressError};
 
 use super::command::{Command, Opt, variable};
 use super::help;
-use super::options::Settings;
 use super::ping_options::PingSettings;
+use super::settings::Settings;
 
 /// What the process is to do.
 #[derive(Debug)]

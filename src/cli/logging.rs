@@ -22,7 +22,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use super::log_queue::{LineSink, LogQueue};
-use super::options::{LogTime, Logging};
+use super::settings::{LogTime, Logging};
 
 /// Directs the crate's log, and panics, to where the settings say.
 pub(crate) fn start(settings: &Logging) -> Result<(), String> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use synchat::{Handle, Signal, Signals};
 
 use super::notify::{ServiceManager, Watchdog};
-use super::options::Settings;
+use super::settings::Settings;
 
 /// When nothing is to be done at regular times; and how late a signal is noticed whose wake-up was
 /// lost, for which the kernel would have to run out of memory.

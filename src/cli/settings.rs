@@ -1,0 +1,71 @@
+//! What the server's options make: the settings, and what they are by default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+use synchat::{
+    Address, HANDLERS, Limits, NamedHandler, Network, Overload, ServerOptions, Terminator,
+};
+
+/// What the command line asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    pub(crate) handler: &'static NamedHandler,
+    pub(crate) terminator: Terminator,
+    pub(crate) limits: Limits,
+    /// `None`: the default, or what the system can hold.
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) overload: Overload,
+    /// 0: no limit.
+    pub(crate) max_per_address: usize,
+    /// Empty: everyone.
+    pub(crate) allow: Vec<Network>,
+    pub(crate) backlog: u32,
+    pub(crate) grace: Duration,
+    pub(crate) stats_interval: Option<Duration>,
+    pub(crate) stack_size: usize,
+    pub(crate) logging: Logging,
+}
+
+/// What is logged, and where to.
+#[derive(Debug, Clone)]
+pub(crate) struct Logging {
+    pub(crate) level: LevelFilter,
+    /// `None`: standard error.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) time: LogTime,
+}
+
+/// How a log line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogTime {
+    Epoch,
+    Rfc3339,
+    None,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: Address::Tcp(([127, 0, 0, 1], 7007).into()),
+            handler: &HANDLERS[0],
+            terminator: Terminator::CRLF,
+            limits: Limits::default(),
+            max_connections: None,
+            overload: Overload::Refuse,
+            max_per_address: 0,
+            allow: Vec::new(),
+            grace: Duration::from_secs(8),
+            stats_interval: None,
+            backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
+            stack_size: ServerOptions::DEFAULT_STACK_SIZE,
+            logging: Logging {
+                level: LevelFilter::Info,
+                file: None,
+                time: LogTime::Epoch,
+            },
+        }
+    }
+}
