@@ -14,10 +14,10 @@ use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::mem;
 use std::ops::AddAssign;
-use std::thread;
 
 use crate::chat::Chat;
 use crate::close_reason::CloseReason;
+use crate::courtesy::Courtesy;
 use crate::excerpt::Excerpt;
 use crate::handler::Handler;
 use crate::limits::{Limits, TooLong};
@@ -91,6 +91,7 @@ pub(crate) struct Connection<'a, R, W> {
     scanner: Scanner<R>,
     chat: Chat,
     writer: W,
+    courtesy: Courtesy,
     limits: &'a Limits,
     pub(crate) traffic: Traffic,
 }
@@ -101,6 +102,7 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
             scanner: Scanner::with_capacity(limits.input_buffer, limits.max_message, reader),
             chat: Chat::default(),
             writer,
+            courtesy: Courtesy::default(),
             limits,
             traffic: Traffic::default(),
         }
@@ -135,10 +137,9 @@ impl<'a, R: Read, W: Write> Connection<'a, R, W> {
         self.adopt()?;
         while !self.chat.is_closing {
             let Some(event) = self.scanner.next_event() else {
-                // Never sleep on unsent replies. After one, whoever else is ready goes first: often
-                // the next message has come by then, and a sleep and a wake-up are saved.
+                // Never sleep on unsent replies.
                 if self.flush()? {
-                    thread::yield_now();
+                    self.courtesy.give_way();
                 }
                 let bytes = match fill(&mut self.scanner, &self.traffic) {
                     Ok(bytes) => bytes,

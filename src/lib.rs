@@ -30,6 +30,7 @@
 //! | `close_reason.rs` | why a conversation ended |
 //! | `handler.rs` | what a protocol is |
 //! | `limits.rs` | every limit, and why that number |
+//! | `courtesy.rs` | who goes first after a reply |
 //! | `connection.rs` | **the conversation: the loop that is the crate** |
 //! | `handlers/mod.rs` | ready protocols, by name |
 //! | `handlers/echo.rs` | the article's echo |
@@ -47,6 +48,7 @@
 //! | `refusal.rs` | connections that are turned away |
 //! | `report.rs` | what a server has done, in numbers |
 //! | `registry.rs` | the open connections, and how to end them |
+//! | `handle.rs` | a server in other threads' hands |
 //! | `session.rs` | the life of one connection |
 //! | `options.rs` | how a server is configured |
 //! | `server.rs` | the accept loop |
@@ -108,6 +110,8 @@ mod close_reason;
 mod handler;
 mod limits;
 
+mod courtesy;
+
 mod connection;
 
 mod handlers;
@@ -132,6 +136,8 @@ mod report;
 
 mod registry;
 
+mod handle;
+
 mod session;
 
 mod options;
@@ -145,6 +151,7 @@ pub use client::connect;
 pub use close_reason::CloseReason;
 pub use connection::{Summary, Traffic, converse};
 pub use error::Error;
+pub use handle::Handle;
 pub use handler::{Handler, HandlerResult};
 pub use handlers::{Echo, HANDLERS, NamedHandler};
 pub use limits::{Limits, TooLong};
@@ -155,7 +162,7 @@ pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
 pub use refusal::Refusal;
 pub use report::Report;
 pub use scanner::{Event, Scanner};
-pub use server::{Handle, Server};
+pub use server::Server;
 pub use signals::{Signal, Signals};
 pub use terminator::{NonEmptyBytes, Terminator};
 

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::backoff::{Backoff, Hardship};
 use crate::connection::Summary;
 use crate::error::Error;
+use crate::handle::Handle;
 use crate::handler::Handler;
 use crate::net::{Listener, Peer, Stream};
 use crate::options::{Overload, ServerOptions};
@@ -64,29 +65,6 @@ pub struct Server {
     listener: Listener,
     address: Address,
     registry: Arc<Registry>,
-}
-
-/// Stops a server, and says how it is, from any thread.
-#[derive(Debug, Clone)]
-pub struct Handle(Arc<Registry>);
-
-impl Handle {
-    /// Makes [`serve_forever`](Server::serve_forever) stop listening at once, let each conversation
-    /// answer what has arrived, and return. Does not wait for that. Stopping twice is stopping once.
-    pub fn stop(&self) {
-        self.0.stop();
-    }
-
-    /// The counts as they are now.
-    pub fn report(&self) -> Report {
-        self.0.report()
-    }
-
-    /// A number that changes at least once in two seconds while the accept loop does its work, for a
-    /// watchdog. Not while [`serve_forever`](Server::serve_forever) waits for conversations to end.
-    pub fn heartbeat(&self) -> u64 {
-        self.0.heartbeat()
-    }
 }
 
 impl Server {
@@ -140,7 +118,7 @@ impl Server {
 
     /// What stops the server.
     pub fn handle(&self) -> Handle {
-        Handle(Arc::clone(&self.registry))
+        Handle::of(&self.registry)
     }
 
     /// How often the accept loop has a turn, at least.

@@ -356,3 +356,16 @@ fn a_peer_whose_link_goes_down_is_ended_by_a_deadline_and_its_place_is_free() {
     assert_eq!(stopped.count("idle"), 1, "{}", stopped.log);
     assert_eq!(stopped.count("message-deadline"), 1, "{}", stopped.log);
 }
+
+#[test]
+fn where_giving_way_after_a_reply_costs_time_slices_it_is_soon_left_alone() {
+    let server = ServerProcess::starts(&[]);
+    let mut client = server.client();
+    client.sends("first\r\n").expects("first\r\n");
+    let injection = Injection::into(&server, Threads::All, "sched_yield:delay_exit=4000");
+    for _ in 0..300 {
+        client.sends("hello\r\n").expects("hello\r\n");
+    }
+    let slices = injection.ends();
+    assert!((5..=50).contains(&slices), "{slices}");
+}

@@ -163,14 +163,14 @@ pub(crate) enum Threads {
     All,
 }
 
-/// System calls of a running server that fail, until it is ended.
+/// System calls of a running server that fail or take long, until it is ended.
 pub(crate) struct Injection {
     strace: Option<Child>,
     trace: Directory,
 }
 
 impl Injection {
-    /// Makes calls fail, in the words of `strace -e inject=…`.
+    /// Makes calls fail or take long, in the words of `strace -e inject=…`.
     #[track_caller]
     pub(crate) fn into(server: &ServerProcess, threads: Threads, inject: &str) -> Self {
         let trace = Directory::new();
@@ -206,16 +206,16 @@ impl Injection {
         injection
     }
 
-    /// How many calls have failed so far.
+    /// How many calls have failed, or were delayed, so far.
     pub(crate) fn failures(&self) -> usize {
         let trace = fs::read_to_string(self.trace.at("trace")).unwrap_or_default();
         trace
             .lines()
-            .filter(|line| line.contains("(INJECTED)"))
+            .filter(|line| line.contains("(INJECTED)") || line.contains("(DELAYED)"))
             .count()
     }
 
-    /// Ends it, and returns how many calls have failed.
+    /// Ends it, and returns how many calls have failed, or were delayed.
     pub(crate) fn ends(mut self) -> usize {
         self.detach();
         self.failures()
