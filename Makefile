@@ -10,13 +10,16 @@ FUZZ_TARGETS ?= scanner conversation options
 # Counters at all edges, and looks at comparisons: what libFuzzer goes by.
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-, \
 	level=4 inline-8bit-counters pc-table trace-compares)
+# The comparison is a package of its own.
+COMPARE = --locked --manifest-path tests/compare/Cargo.toml --target-dir target/compare-build
+SYNCHAT = $${CARGO_TARGET_DIR:-target}/release/synchat
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-heavy lint doc bench static install golden fuzz clean
+.PHONY: help run test test-heavy lint doc bench compare compare-deps compare-test static install golden fuzz clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: ## build, and serve an echo on 127.0.0.1:7007
 	$(CARGO) run --release --locked --quiet -- $(ARGS)
@@ -34,15 +37,29 @@ lint: ## check the format, and deny all warnings, with and without the command l
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test heavy -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	$(CARGO) fmt --check --manifest-path tests/compare/Cargo.toml
+	$(CARGO) clippy --release $(COMPARE) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --no-default-features
 
 doc: ## build the library's documentation
 	$(CARGO) doc --locked --no-deps --lib
 
-bench: ## measure the scanner in memory, and the server over sockets
+bench: ## measure the scanner and the conversation in memory
 	$(CARGO) bench --locked --bench scanner
-	$(CARGO) bench --locked --bench echo -- $(ARGS)
+
+compare: ## measure beside other servers, and report: QUICK=1 is short, ADDR=host:port is one more server
+	$(CARGO) build --release --locked
+	$(CARGO) build --release $(COMPARE)
+	target/compare-build/release/compare run --synchat $(SYNCHAT) \
+		$(if $(QUICK),--plan quick) $(if $(ADDR),--address $(ADDR)) $(ARGS)
+
+compare-deps: ## install what `make compare` and its tests can use, from Debian and PyPI, as root
+	tests/compare/deps.sh target/compare/venv
+
+compare-test: ## run the comparison's own tests; needs what compare-deps installs
+	$(CARGO) build --release --locked
+	SYNCHAT="$$(realpath $(SYNCHAT))" $(CARGO) test --release $(COMPARE) -- --test-threads=4
 
 static: ## build a binary that needs no library and no other file
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TARGET)

@@ -1,0 +1,84 @@
+//! A connection for each line: connect, send, verify, close, and the same again.
+//!
+//! The line is sent at once, before it is known that the connection is made: on one machine it
+//! mostly is, and where not, the socket says when. One that fails is tried again after a pause,
+//! since a server that refuses would otherwise be all that the generator is busy with.
+
+use std::collections::VecDeque;
+
+use super::clock;
+use super::crowd::{Crowd, Pace};
+
+/// From a fault to the next try.
+const PAUSE: u64 = 10_000_000;
+
+pub struct Connects {
+    /// The number of the first connection, after the idle ones.
+    first: usize,
+    /// Of each connection: when it was begun.
+    begun: Vec<u64>,
+    /// Connections that wait for their next try, and when that is: in this order.
+    waiting: VecDeque<(u64, usize)>,
+    /// The line of the next one.
+    line: u64,
+}
+
+impl Connects {
+    pub fn new(first: usize, connections: usize, line: u64) -> Self {
+        Self {
+            first,
+            begun: vec![0; connections],
+            // At first they wait for the beginning.
+            waiting: (first..first + connections).map(|id| (0, id)).collect(),
+            line,
+        }
+    }
+
+    fn dial(&mut self, crowd: &mut Crowd<'_>, id: usize) {
+        let now = clock::now();
+        if now >= crowd.tally.schedule.end {
+            return;
+        }
+        self.begun[id - self.first] = now;
+        self.line += 1;
+        if !(crowd.dial(id, self.line) && crowd.send(id, 1)) {
+            self.waiting.push_back((now + PAUSE, id));
+        }
+    }
+}
+
+impl Pace for Connects {
+    const REDIALS: bool = true;
+
+    fn tick(&mut self, crowd: &mut Crowd<'_>, now: u64) -> u64 {
+        if now < crowd.tally.schedule.start {
+            return crowd.tally.schedule.start;
+        }
+        while let Some(&(at, id)) = self.waiting.front() {
+            if at > now {
+                return at;
+            }
+            self.waiting.pop_front();
+            self.dial(crowd, id);
+        }
+        u64::MAX
+    }
+
+    fn answered(&mut self, crowd: &mut Crowd<'_>, id: usize, lines: usize, now: u64) {
+        let Some(&begun) = id.checked_sub(self.first).map(|index| &self.begun[index]) else {
+            return;
+        };
+        crowd.tally.done(now, lines);
+        if crowd.tally.schedule.measures(begun) {
+            crowd.tally.took(now - begun, lines);
+        }
+        crowd.close(id);
+        self.dial(crowd, id);
+    }
+
+    fn lost(&mut self, _crowd: &mut Crowd<'_>, id: usize, now: u64) {
+        if id >= self.first {
+            self.waiting.push_back((now + PAUSE, id));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Whether this machine allows for so many connections: a clear error before the load, and not a
+//! thousand puzzling ones in it.
+//!
+//! The limit of open files is raised where it may be. What else is open, or in use by others, is
+//! counted roughly: a few connections may be refused where the count is close to a limit.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::connection::SOURCES;
+
+/// Descriptors that each thread of the generator has beside its connections, and some to spare.
+const OF_A_THREAD: usize = 4;
+const TO_SPARE: usize = 16;
+
+/// Sees to it that so many connections fit.
+pub fn make(connections: usize, threads: usize, server: SocketAddr) -> anyhow::Result<()> {
+    files(connections, threads)?;
+    ports(connections, server)
+}
+
+fn files(connections: usize, threads: usize) -> anyhow::Result<()> {
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let needed = connections + open + threads * OF_A_THREAD + TO_SPARE;
+    let needed = u64::try_from(needed)?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files")?;
+    if needed > hard {
+        bail!(
+            "{} connections do not fit: the limit of open files is {} (ulimit -n)",
+            grouped(connections as u64),
+            grouped(hard)
+        );
+    }
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)
+            .context("raising the limit of open files")?;
+    }
+    Ok(())
+}
+
+fn ports(connections: usize, server: SocketAddr) -> anyhow::Result<()> {
+    let path = "/proc/sys/net/ipv4/ip_local_port_range";
+    let range = fs::read_to_string(path).context(path)?;
+    let mut edges = range.split_whitespace().map(str::parse::<u64>);
+    let (Some(Ok(first)), Some(Ok(last))) = (edges.next(), edges.next()) else {
+        bail!("{path} is no range: {range}");
+    };
+    let ports = (last + 1).saturating_sub(first);
+    let sources = match server {
+        SocketAddr::V4(server) if server.ip().is_loopback() => u64::from(SOURCES),
+        _ => 1,
+    };
+    if connections as u64 > ports * sources {
+        bail!(
+            "{} connections do not fit: there are {} local ports (net.ipv4.ip_local_port_range)",
+            grouped(connections as u64),
+            grouped(ports)
+        );
+    }
+    Ok(())
+}
+
+/// `10,050`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1024), "1,024");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+}

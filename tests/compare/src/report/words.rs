@@ -1,0 +1,481 @@
+//! What the figures say, in sentences: who is ahead, where the knee lies, what a connection costs.
+//!
+//! Each sentence is computed; none is about a server that is known beforehand but synchat. Where
+//! the figures for one are missing it is left out, and where the ranges of the rounds hold both
+//! answers it says that the run shows none. What this costs: plain wording, the same every time.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+
+use super::format;
+use super::summary::{Figure, SYNCHAT, Stat, Summary, memory, passed};
+use crate::record::{Kind, Measurement, Model, Outcome, Server, Variant, Workload};
+
+/// Below this share of the best loop's rate synchat is past its knee.
+const KNEE: f64 = 0.9;
+
+#[derive(Debug, Serialize)]
+pub struct Statement {
+    pub about: &'static str,
+    pub parts: Vec<Part>,
+}
+
+/// A sentence; or its beginning, and the places of which it is true.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    pub text: String,
+    pub items: Vec<String>,
+}
+
+impl From<String> for Part {
+    fn from(text: String) -> Self {
+        let items = Vec::new();
+        Self { text, items }
+    }
+}
+
+pub fn statements(summary: &Summary) -> Vec<Statement> {
+    let words = Words {
+        summary,
+        variant: summary.main_variant(),
+    };
+    let mut all = Vec::new();
+    let mut say = |about, parts: Vec<Part>| {
+        if !parts.is_empty() {
+            all.push(Statement { about, parts });
+        }
+    };
+    let rates = |kinds: &[Kind]| words.standings(kinds, Figure::Rate);
+    say("One line at a time", rates(&[Kind::PingPong]));
+    say(
+        "The knee",
+        words.knee().into_iter().map(Part::from).collect(),
+    );
+    say("Many lines in flight", rates(&[Kind::Pipelined]));
+    say("Long and mixed lines", rates(&[Kind::Lengths]));
+    say("Connecting", rates(&[Kind::Connects]));
+    let waits = |kind| words.standings(&[kind], Figure::P99);
+    say(
+        "99 % of the lines, one at a time, take at most",
+        waits(Kind::PingPong),
+    );
+    say(
+        "The same at a fixed rate, from when a line was due",
+        waits(Kind::Open),
+    );
+    say(
+        "The same for one connection among many silent ones",
+        waits(Kind::Idle),
+    );
+    say("Beside each of the others", words.field());
+    say(
+        "Processor time",
+        words.cpu().into_iter().map(Part::from).collect(),
+    );
+    say(
+        "Memory",
+        words.memory().into_iter().map(Part::from).collect(),
+    );
+    say(
+        "To be read with care",
+        words.cautions().into_iter().map(Part::from).collect(),
+    );
+    all
+}
+
+struct Words<'a> {
+    summary: &'a Summary,
+    variant: Variant,
+}
+
+/// synchat against one other, in one workload.
+struct Versus<'a> {
+    workload: &'a Workload,
+    other: &'a Server,
+    /// synchat's figure to the other's.
+    ratio: Stat,
+    /// `Greater` where synchat is ahead, `Equal` where this run shows no difference.
+    order: Ordering,
+    /// One of the two results was bounded by the generator.
+    bound: bool,
+    /// Rounds of the run.
+    measured: usize,
+}
+
+impl<'a> Words<'a> {
+    /// synchat against the best of the others that are `allowed`, did all that was asked, and were
+    /// measured in a round with it.
+    fn versus(
+        &self,
+        workload: &'a Workload,
+        figure: Figure,
+        allowed: impl Fn(&Server) -> bool,
+    ) -> Option<Versus<'a>> {
+        let stat = |server: &str| {
+            let cell = self.summary.cell(self.variant, &workload.name, server)?;
+            let stat = self.summary.stat(self.variant, workload, server, figure)?;
+            (cell.errors() == 0 && stat.median > 0.0).then_some(stat.median)
+        };
+        stat(SYNCHAT)?;
+        let ratio = |server: &str| {
+            let (own, other) = ((self.variant, SYNCHAT), (self.variant, server));
+            self.summary.ratio(workload, own, other, figure)
+        };
+        let right = |server: &&Server| passed(server).is_none_or(|(_, all)| all);
+        let candidates = self.summary.others().filter(right).filter(|s| allowed(s));
+        let (_, other, ratio) = candidates
+            .filter_map(|server| Some((stat(&server.name)?, server, ratio(&server.name)?)))
+            .reduce(|best, next| {
+                let better = (next.0 < best.0) == figure.less_is_better();
+                if better && next.0 != best.0 {
+                    next
+                } else {
+                    best
+                }
+            })?;
+        let bound = |server: &str| self.summary.bound(self.variant, workload, server);
+        Some(Versus {
+            workload,
+            other,
+            ratio,
+            order: order(ratio, figure),
+            bound: bound(SYNCHAT) || bound(&other.name),
+            measured: self.summary.run.rounds,
+        })
+    }
+
+    fn workloads(&self, kinds: &[Kind]) -> Vec<&'a Workload> {
+        let of_kind = |w: &&Workload| kinds.contains(&w.kind);
+        let mut workloads = self.summary.workloads(self.variant);
+        workloads.retain(of_kind);
+        workloads.sort_by_key(|w| w.connections + w.idle);
+        workloads
+    }
+
+    /// Where synchat is ahead of the best server that loops, where level, where behind.
+    fn standings(&self, kinds: &[Kind], figure: Figure) -> Vec<Part> {
+        let of_kind = self.workloads(kinds);
+        let all: Vec<Versus<'_>> = of_kind
+            .into_iter()
+            .filter_map(|workload| self.versus(workload, figure, loops))
+            .collect();
+        let standing = |order, beginning: &str| {
+            let items: Vec<String> = all
+                .iter()
+                .filter(|versus| versus.order == order)
+                .map(|versus| versus.item(figure, kinds))
+                .collect();
+            let text = format!("{beginning}:");
+            (!items.is_empty()).then_some(Part { text, items })
+        };
+        let orders = [
+            (
+                Ordering::Greater,
+                "synchat is ahead of the best server that loops",
+            ),
+            (Ordering::Equal, "No difference that this run can show"),
+            (
+                Ordering::Less,
+                "synchat is behind the best server that loops",
+            ),
+        ];
+        orders
+            .into_iter()
+            .filter_map(|(order, beginning)| standing(order, beginning))
+            .collect()
+    }
+
+    /// Whom synchat is ahead of and whom it is behind in every round, in each workload.
+    fn field(&self) -> Vec<Part> {
+        let item = |workload: &&'a Workload| {
+            let figure = Figure::of(workload.kind);
+            let whom = |wanted: Ordering| {
+                let others = self.summary.others().filter(|server| {
+                    let (own, other) = ((self.variant, SYNCHAT), (self.variant, &*server.name));
+                    let ratio = self.summary.ratio(workload, own, other, figure);
+                    ratio.is_some_and(|ratio| order(ratio, figure) == wanted)
+                });
+                let names: Vec<String> = others.map(|server| server.name.clone()).collect();
+                (!names.is_empty()).then(|| format::list(&names))
+            };
+            let ahead = whom(Ordering::Greater).map(|names| format!("ahead of {names}"));
+            let behind = whom(Ordering::Less).map(|names| format!("behind {names}"));
+            let both: Vec<String> = [ahead, behind].into_iter().flatten().collect();
+            (!both.is_empty()).then(|| format!("{}: {}", workload.name, both.join("; ")))
+        };
+        let workloads = self.summary.workloads(self.variant);
+        let items: Vec<String> = workloads.iter().filter_map(item).collect();
+        let text = "In every round synchat is:".to_owned();
+        if items.is_empty() {
+            Vec::new()
+        } else {
+            vec![Part { text, items }]
+        }
+    }
+
+    /// From how many connections on synchat stays below [`KNEE`] of the best server that loops.
+    fn knee(&self) -> Option<String> {
+        let all: Vec<Versus<'_>> = self
+            .workloads(&[Kind::PingPong])
+            .into_iter()
+            .filter_map(|workload| self.versus(workload, Figure::Rate, loops))
+            .collect();
+        let last = all.last()?;
+        let behind = all.iter().rev().take_while(|v| v.ratio.median < KNEE);
+        let first = all.len() - behind.count();
+        let at = |versus: &Versus<'_>| {
+            let count = connections(versus.workload);
+            format!("at {count} it does {}", versus.times(" rate"))
+        };
+        let Some(knee) = all.get(first) else {
+            let below = all.iter().rfind(|v| v.ratio.median < KNEE);
+            let once = below.map_or_else(String::new, |versus| {
+                format!(
+                    ", though it was below that at {}",
+                    connections(versus.workload)
+                )
+            });
+            return (all.len() > 1).then(|| {
+                format!(
+                    "No knee up to {}, the most that were measured: there synchat does 90 % or \
+                     more of the best server that loops ({}){once}.",
+                    connections(last.workload),
+                    at(last),
+                )
+            });
+        };
+        let here = connections(knee.workload);
+        let doubt = if knee.ratio.max >= KNEE {
+            " A round reached 90 % there, so it may lie higher."
+        } else {
+            ""
+        };
+        Some(match first.checked_sub(1).map(|before| &all[before]) {
+            None => format!(
+                "At every number of connections that was measured, from {here} on, synchat does \
+                 less than 90 % of the best server that loops: {}.{doubt}",
+                at(knee)
+            ),
+            Some(before) => format!(
+                "The knee lies between {} and {here}: from {here} on synchat does less than 90 % \
+                 of the best server that loops. {}; {}.{doubt}",
+                format::count(before.workload.connections),
+                sentence(&at(before)),
+                at(knee),
+            ),
+        })
+    }
+
+    /// What a line costs synchat, and the one whom it costs least.
+    fn cpu(&self) -> Vec<String> {
+        let chosen = [
+            usual(self.workloads(&[Kind::PingPong])),
+            usual(self.workloads(&[Kind::Pipelined])),
+        ];
+        let figure = Figure::CpuPerLine;
+        let one = |workload: &'a Workload| {
+            let own = self.summary.stat(self.variant, workload, SYNCHAT, figure)?;
+            let versus = self.versus(workload, figure, |_| true)?;
+            let least = match versus.order {
+                Ordering::Greater => "less than any of the others",
+                Ordering::Equal => "and this run shows no difference from the least",
+                Ordering::Less => "more than the least",
+            };
+            Some(format!(
+                "In {} synchat spends {} of processor time per line, {least}: {}.",
+                workload.name,
+                format::time(own.median),
+                versus.times(""),
+            ))
+        };
+        chosen.into_iter().flatten().filter_map(one).collect()
+    }
+
+    /// What a connection costs synchat, and the leanest server that loops.
+    fn memory(&self) -> Option<String> {
+        let figure = Figure::MemoryPerConnection;
+        let kinds = [
+            Kind::PingPong,
+            Kind::Pipelined,
+            Kind::Lengths,
+            Kind::Idle,
+            Kind::Open,
+        ];
+        let mut crowds = self.workloads(&kinds).into_iter().rev();
+        crowds.find_map(|workload| {
+            let total = self.summary.stat(self.variant, workload, SYNCHAT, figure)?;
+            let cell = self.summary.cell(self.variant, &workload.name, SYNCHAT)?;
+            let resident = cell.stat(|f| Some(memory(workload, f)?.resident))?;
+            let own = format!(
+                "With {} open one takes synchat {}, {} of it resident and the rest page tables \
+                 and the kernel’s stacks",
+                connections(workload),
+                format::size(total.median),
+                format::size(resident.median),
+            );
+            Some(match self.versus(workload, figure, loops) {
+                None => format!("{own}."),
+                Some(versus) => {
+                    let name = &versus.other.name;
+                    let other = self.summary.stat(self.variant, workload, name, figure)?;
+                    let standing = match versus.order {
+                        Ordering::Equal => "no difference that this run can show; ",
+                        _ => "",
+                    };
+                    format!(
+                        "{own}. The leanest server that loops, {name}, takes {}: \
+                         {standing}synchat’s is {}.",
+                        format::size(other.median),
+                        versus.times(""),
+                    )
+                }
+            })
+        })
+    }
+
+    /// What a reader might otherwise take for a result.
+    fn cautions(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let cells = || self.summary.cells().filter(|(v, ..)| *v == self.variant);
+        if cells().all(|(.., cell)| cell.rounds.len() < 2) && cells().count() > 0 {
+            texts.push(
+                "Each was measured once, so nothing here tells a difference from chance."
+                    .to_owned(),
+            );
+        }
+        if let Some(own) = self.summary.server(SYNCHAT)
+            && let Some((count, false)) = passed(own)
+        {
+            texts.push(format!("synchat passed only {count} rows of the check."));
+        }
+        let wrong = cells().filter(|(.., cell)| cell.errors() > 0);
+        let wrong: Vec<String> = wrong.map(|(_, w, s, _)| format!("{s} in {w}")).collect();
+        if !wrong.is_empty() {
+            texts.push(format!(
+                "There were errors with {}.",
+                format::list(&some(wrong))
+            ));
+        }
+        let here = |m: &&Measurement| m.variant == self.variant;
+        let failed = self.summary.measurements.iter().filter(here);
+        let failed = failed
+            .filter(|m| matches!(m.outcome, Outcome::Failed(_)))
+            .count();
+        if failed > 0 {
+            texts.push(format!("{} failed.", measurements(failed)));
+        }
+        let peer = |name: &str| {
+            let server = self.summary.server(name);
+            server.is_none_or(|server| server.model != Model::Reflector)
+        };
+        let is_bound = |workload: &str, server: &str| {
+            let workload = self.summary.workload(workload);
+            workload.is_some_and(|workload| self.summary.bound(self.variant, workload, server))
+        };
+        let bound = cells().filter(|(_, w, s, _)| peer(s) && is_bound(w, s));
+        let bound = bound.count();
+        if bound > 0 {
+            texts.push(format!(
+                "In {bound} of {} results the generator was at its own limit or near it (G): there \
+                 servers may be further apart than their figures.",
+                cells()
+                    .filter(|(_, _, s, cell)| peer(s) && !cell.rounds.is_empty())
+                    .count(),
+            ));
+        }
+        texts
+    }
+}
+
+impl Versus<'_> {
+    /// `1.21 times tokio’s rate (1.18–1.25)`.
+    fn times(&self, of: &str) -> String {
+        let ratio = self.ratio;
+        let range = if ratio.rounds > 1 {
+            let (low, high) = (format::number(ratio.min), format::number(ratio.max));
+            format!(" ({low}–{high})")
+        } else {
+            String::new()
+        };
+        let times = format::number(ratio.median);
+        let rounds = if ratio.rounds < self.measured {
+            format!(" in {} of {} rounds", ratio.rounds, self.measured)
+        } else {
+            String::new()
+        };
+        format!("{times} times {}’s{of}{range}{rounds}", self.other.name)
+    }
+
+    fn item(&self, figure: Figure, kinds: &[Kind]) -> String {
+        let place = match kinds {
+            [Kind::PingPong] => format!("at {}", connections(self.workload)),
+            _ => format!("in {}", self.workload.name),
+        };
+        let of = match figure {
+            Figure::Rate => " rate",
+            Figure::P99 => " time",
+            Figure::CpuPerLine | Figure::MemoryPerConnection => "",
+        };
+        let bound = if self.bound {
+            "; bounded by the generator"
+        } else {
+            ""
+        };
+        format!("{place}: {}{bound}", self.times(of))
+    }
+}
+
+fn loops(server: &Server) -> bool {
+    matches!(server.model, Model::Loop | Model::Loops)
+}
+
+/// Who is ahead by a ratio of synchat to another.
+fn order(ratio: Stat, figure: Figure) -> Ordering {
+    if ratio.straddles_one() {
+        Ordering::Equal
+    } else if (ratio.median > 1.0) == figure.less_is_better() {
+        Ordering::Less
+    } else {
+        Ordering::Greater
+    }
+}
+
+/// The one whose connections are nearest to 50, in proportion.
+pub fn usual(workloads: Vec<&Workload>) -> Option<&Workload> {
+    let distance = |w: &&Workload| (w.connections.max(1) as f64 / 50.0).ln().abs();
+    let nearest = |a: &&Workload, b: &&Workload| distance(a).total_cmp(&distance(b));
+    workloads.into_iter().min_by(nearest)
+}
+
+/// The first few, and how many more there are.
+fn some(mut items: Vec<String>) -> Vec<String> {
+    const FEW: usize = 5;
+    if items.len() > FEW + 1 {
+        let more = items.len() - FEW;
+        items.truncate(FEW);
+        items.push(format!("{more} more"));
+    }
+    items
+}
+
+fn connections(workload: &Workload) -> String {
+    match workload.connections + workload.idle {
+        1 => "1 connection".to_owned(),
+        many => format!("{} connections", format::count(many)),
+    }
+}
+
+fn measurements(count: usize) -> String {
+    match count {
+        1 => "One measurement".to_owned(),
+        many => format!("{} measurements", format::count(many)),
+    }
+}
+
+/// With its first letter large.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
