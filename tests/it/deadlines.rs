@@ -197,25 +197,48 @@ fn on_a_unix_socket(directory: &Directory, options: &[&str]) -> ServerProcess {
     ServerProcess::starts_from(synchat().arg(address).args(options))
 }
 
-/// A peer that sends lines until it is cut, and never reads. Says how long that took.
+/// A peer that sends lines until it is cut, and never reads. Says how long that took, which is
+/// longer than the deadline by the time in which the kernel's buffers fill.
 fn never_reads(server: &ServerProcess) -> JoinHandle<Duration> {
     let (mut peer, since) = (server.client(), Instant::now());
     thread::spawn(move || {
-        let lines = "a line that comes back\r\n".repeat(2000);
+        // Long ones, so that a server that logs each callback logs few.
+        let lines = ["x".repeat(20_000), "\r\n".to_owned()].concat().repeat(2);
         while peer.tries_to_send(&lines).is_ok() {}
         since.elapsed()
     })
 }
 
+/// When a line was logged, since the epoch.
+fn logged_at(line: &str) -> Duration {
+    let seconds = line.split_whitespace().next().unwrap_or_default();
+    Duration::from_secs_f64(seconds.parse().expect("a line begins with its time"))
+}
+
+/// A peer that never reads is cut in time: by the log of a server that shows each callback, since
+/// the last reply before the write that was given up.
+#[track_caller]
+fn check_cuts_who_never_reads(server: &mut ServerProcess) {
+    let took = never_reads(server).join().unwrap();
+    assert!(
+        took > LIMIT - milliseconds(100),
+        "it was cut after {took:?}"
+    );
+    let log = server.logs_up_to("conn_closed");
+    let closed = log.last().expect("it has that line");
+    assert!(closed.contains(" reason=write-stall messages="), "{closed}");
+    let reply = log.iter().rfind(|line| line.contains(" sending: ["));
+    let reply = reply.expect("it has replied");
+    check_in_time(LIMIT, logged_at(closed) - logged_at(reply));
+}
+
 #[test]
 fn a_peer_that_never_reads_is_cut_at_the_write_deadline() {
     let directory = Directory::new();
-    let options = ["--write-timeout", "500ms"];
+    let options = ["--write-timeout", "500ms", "-v"];
     let unix = on_a_unix_socket(&directory, &options);
     for mut server in [ServerProcess::starts(&options), unix] {
-        check_in_time(LIMIT, never_reads(&server).join().unwrap());
-        let closed = server.logs("conn_closed");
-        assert!(closed.contains(" reason=write-stall messages="), "{closed}");
+        check_cuts_who_never_reads(&mut server);
         check_serves(&server);
     }
 }
@@ -432,15 +455,19 @@ fn storm(server: &ServerProcess) -> Running {
 
 #[test]
 fn a_storm_of_signals_does_not_move_a_deadline() {
-    let options = ["--idle-timeout", "500ms", "--message-timeout", "500ms"];
-    let mut server = ServerProcess::starts(&[&options[..], &["--write-timeout", "500ms"]].concat());
+    let timeouts = ["--idle-timeout", "--message-timeout", "--write-timeout"];
+    let options = timeouts.iter().flat_map(|name| [*name, "500ms"]);
+    let options: Vec<_> = options.chain(["-v"]).collect();
+    let mut server = ServerProcess::starts(&options);
     let storm = storm(&server);
     let since = Instant::now();
     is_cut(&mut server.client(), since, IDLE);
     let since = Instant::now();
     is_cut(server.client().sends("hel"), since, MESSAGE);
-    check_in_time(LIMIT, never_reads(&server).join().unwrap());
-    server.logs(" reason=write-stall ");
+    for reason in [" reason=idle ", " reason=message-deadline "] {
+        server.logs(reason);
+    }
+    check_cuts_who_never_reads(&mut server);
     assert!(storm.ends().status.success(), "the server has ended");
     check_serves(&server);
 }
