@@ -7,8 +7,10 @@
 //! is over within that time has never seen the clock. Only one that is not is timed, and waits on in
 //! `poll`, which also ends when the server is to stop.
 //!
-//! The cost: to a conversation that rests for more than a glance between messages, one wake-up more
-//! each time.
+//! A glance in vain costs a wake-up, so a conversation whose last wait was longer is timed from the
+//! start the next time. The cost: to such a conversation a call more for each message, and looks at
+//! the clock. Without that, five thousand busy connections, each of which waits for 100 ms, had two
+//! thirds of the throughput of the same in C; with it, five sixths.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -33,6 +35,8 @@ pub(crate) struct Deadlines<'a> {
     stop: Option<&'a StopEvent>,
     /// The unfinished message that was waited for last, by its number, and since when.
     message: Option<(u64, Instant)>,
+    /// The last wait was longer than a glance, and so will be the next: it is timed from its start.
+    is_slow: bool,
     /// Bytes that came after the stop.
     after_stop: u64,
 }
@@ -58,6 +62,7 @@ impl<'a> Deadlines<'a> {
             limits,
             stop,
             message: None,
+            is_slow: false,
             after_stop: 0,
         }
     }
@@ -65,8 +70,10 @@ impl<'a> Deadlines<'a> {
     /// Reads once, and waits for it until input comes, a deadline passes or the server is to stop.
     /// The error is why the conversation ends.
     pub(crate) fn fill<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<usize, CloseReason> {
-        let mut deadline = self.of_message(scanner);
-        let mut has_glanced = false;
+        let begun = self.is_slow.then(Instant::now);
+        let of_message = self.of_message(scanner);
+        let mut deadline = of_message.or_else(|| begun.map(|since| self.of_idleness(since)));
+        let mut has_glanced = self.is_slow;
         loop {
             if self.stop.is_some_and(StopEvent::is_set) {
                 return self.fill_from_what_is_at_hand(scanner);
@@ -79,10 +86,16 @@ impl<'a> Deadlines<'a> {
             }
             match scanner.fill_once() {
                 Err(error) if is_no_failure(&error) => {}
-                result => return result.map_err(CloseReason::from_io),
+                result => {
+                    self.is_slow = begun.map_or(has_glanced, |begun| begun.elapsed() > GLANCE);
+                    return result.map_err(CloseReason::from_io);
+                }
             }
             has_glanced = true;
-            deadline.get_or_insert_with(|| self.of_idleness());
+            deadline.get_or_insert_with(|| {
+                let (now, glance) = (Instant::now(), glance(self.limits.idle_timeout));
+                self.of_idleness(now.checked_sub(glance).unwrap_or(now))
+            });
         }
     }
 
@@ -99,11 +112,9 @@ impl<'a> Deadlines<'a> {
         }))
     }
 
-    /// How long the peer may go on being silent, when it has been for a glance.
-    fn of_idleness(&self) -> Deadline {
+    /// How long the peer may be silent between messages.
+    fn of_idleness(&self, since: Instant) -> Deadline {
         let limit = self.limits.idle_timeout;
-        let since = Instant::now();
-        let since = since.checked_sub(glance(limit)).unwrap_or(since);
         Deadline::new(since, limit, |limit| CloseReason::Idle { limit })
     }
 

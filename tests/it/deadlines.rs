@@ -3,9 +3,11 @@
 //!
 //! A deadline is promised within 100 ms. Upward these tests allow for a busy machine.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -470,6 +472,40 @@ fn a_storm_of_signals_does_not_move_a_deadline() {
     check_cuts_who_never_reads(&mut server);
     assert!(storm.ends().status.success(), "the server has ended");
     check_serves(&server);
+}
+
+/// How often the threads of a server's connections have slept so far.
+fn sleeps_of_connections(server: &ServerProcess) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{}/task", server.id())).expect("the server runs");
+    let status = |path: &Path| fs::read_to_string(path.join("status")).unwrap_or_default();
+    threads
+        .map(|thread| status(&thread.expect("it can be listed").path()))
+        // They have their peers' names.
+        .filter(|status| status.starts_with("Name:\t127.0.0.1:"))
+        .filter_map(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line?.trim().parse::<u64>().ok()
+        })
+        .sum()
+}
+
+#[test]
+fn a_peer_that_takes_its_time_wakes_its_thread_once_a_line() {
+    let server = ServerProcess::starts(&[]);
+    let mut peer = server.client();
+    let mut says_seldom = |lines| {
+        for _ in 0..lines {
+            thread::sleep(milliseconds(80));
+            greets(&mut peer);
+        }
+    };
+    says_seldom(2);
+    let before = sleeps_of_connections(&server);
+    says_seldom(20);
+    let sleeps = sleeps_of_connections(&server) - before;
+    assert!((20..=30).contains(&sleeps), "{sleeps} for 20 lines");
 }
 
 #[test]
