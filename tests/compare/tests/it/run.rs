@@ -99,6 +99,14 @@ fn children(parent: &Child) -> Vec<u32> {
         .collect()
 }
 
+/// A server that was started just now, and so is far from its end.
+fn new_server(run: &Child) -> u32 {
+    let old = children(run);
+    wait_for("a new server", || {
+        children(run).into_iter().find(|id| !old.contains(id))
+    })
+}
+
 fn signal(name: &str, id: u32) {
     let status = Command::new("kill").args([name, &id.to_string()]).status();
     assert!(status.expect("kill runs").success());
@@ -220,8 +228,7 @@ fn a_server_that_dies_is_reported_and_the_rest_goes_on() {
             "9",
         ],
     );
-    let server = wait_for("a server", || children(&child).first().copied());
-    signal("-KILL", server);
+    signal("-KILL", new_server(&child));
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output));
     let records = records(&out);
