@@ -4,8 +4,8 @@
 //! That pays among threads that want the processor for microseconds each. Beside programs that
 //! compute, a thread that gives way loses time slices: two busy loops on two cores made eight
 //! conversations twenty times slower. So it is timed now and then, and left alone for a while where
-//! more than one time in nine is as long as a slice. What it costs: a system call for each reply, a
-//! look at the clock for one in four, and evenness, since a few messages wait longer.
+//! more than one time in nine is as long as a slice. What it costs: a system call for each reply, two
+//! looks at the clock for one in four, and evenness, since a few messages wait longer.
 
 use std::thread;
 use std::time::{Duration, Instant};

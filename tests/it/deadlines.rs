@@ -505,7 +505,8 @@ fn a_peer_that_takes_its_time_wakes_its_thread_once_a_line() {
     let before = sleeps_of_connections(&server);
     says_seldom(20);
     let sleeps = sleeps_of_connections(&server) - before;
-    assert!((20..=30).contains(&sleeps), "{sleeps} for 20 lines");
+    // It may be counted just before or just after it falls asleep.
+    assert!((19..=30).contains(&sleeps), "{sleeps} for 20 lines");
 }
 
 #[test]

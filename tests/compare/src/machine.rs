@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::bail;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::load::ports_on_loopback;
 use crate::plan::Plan;
 use crate::process::Cores;
 use crate::servers::first_line;
@@ -84,14 +85,7 @@ pub fn commit(project: &Path) -> String {
 pub fn allow_for(plan: &Plan) -> anyhow::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let ports: Vec<u64> = number_in("/proc/sys/net/ipv4/ip_local_port_range")
-        .split_whitespace()
-        .filter_map(|port| port.parse().ok())
-        .collect();
-    let ports = match ports[..] {
-        [first, last] => last.saturating_sub(first) + 1,
-        _ => u64::MAX,
-    };
+    let ports = ports_on_loopback()?;
     for workload in plan.workloads.iter().map(|planned| &planned.workload) {
         let connections = (workload.connections + workload.idle) as u64;
         let limits = [

@@ -18,12 +18,13 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::load::{self, Load, Window};
-use crate::plan::{CAPACITY, Plan, Planned, WARM_UP, WARM_UP_EACH};
+use crate::plan::{CAPACITY, MOST_OPEN, Plan, Planned, WARM_UP, WARM_UP_EACH};
 use crate::process::{Cores, Process, Usage};
 use crate::record::{
     Figures, GeneratorUse, Kind, Measurement, Model, Outcome, Record, Row, Run, SCHEMA, Sample,
     Server, ServerUse, Variant,
 };
+use crate::report::Stat;
 use crate::servers::{Entry, Places, Program, first_line};
 use crate::{check, machine, process, report, syscalls};
 
@@ -235,9 +236,6 @@ fn announce(server: &Server) {
 /// System calls a line, by contender and workload.
 type Calls = HashMap<(usize, usize), f64>;
 
-/// More connections than these are not traced: each thread has to be stopped and let go by strace.
-const MOST_TRACED: usize = 500;
-
 fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
     let mut calls = Calls::new();
     if !task.plan.counts_calls {
@@ -250,7 +248,8 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
     let traced: Vec<_> = (0..task.plan.workloads.len())
         .filter(|&at| {
             let workload = &task.plan.workloads[at].workload;
-            workload.connections + workload.idle <= MOST_TRACED && workload.kind != Kind::Open
+            workload.connections + workload.idle <= syscalls::MOST_TRACED
+                && workload.kind != Kind::Open
         })
         .collect();
     let progress = progress(contenders.len() * traced.len());
@@ -270,9 +269,7 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
                 Ok(count) => drop(calls.insert((who, at), count)),
                 Err(_) if task.stopped() => break,
                 Err(error) => {
-                    // What is too slow under strace once is so in all workloads.
                     progress.suspend(|| eprintln!("system calls: {what}: {error:#}"));
-                    break;
                 }
             }
         }
@@ -301,7 +298,10 @@ fn measure_all(
                 contender.name
             ),
         );
-        let rate = half_of_slowest(contenders, &book.records);
+        let rate = match planned.workload.kind {
+            Kind::Open => open_rate(task, contenders, &book.records),
+            _ => None,
+        };
         let outcome = measure(task, contender, planned, step.variant, rate);
         if task.stopped() {
             // This one was cut short.
@@ -477,32 +477,34 @@ fn can_place(variant: Variant) -> Result<(), String> {
     }
 }
 
-/// Half of what the slowest server that is right does in [`CAPACITY`], in lines a second.
+/// The open loop's: half of what the slowest server that is right does in [`CAPACITY`], in lines a
+/// second, and no more than the generator sends with time to spare.
+fn open_rate(task: &Task<'_>, contenders: &[Contender], records: &[Record]) -> Option<f64> {
+    let most = MOST_OPEN * task.plan.threads as f64;
+    half_of_slowest(contenders, records).map(|rate| rate.clamp(1.0, most))
+}
+
 fn half_of_slowest(contenders: &[Contender], records: &[Record]) -> Option<f64> {
     contenders
         .iter()
         .filter(|contender| contender.passes)
         .filter_map(|contender| {
-            let mut rates: Vec<f64> = records
-                .iter()
-                .filter_map(|record| match record {
-                    Record::Measurement(Measurement {
-                        server,
-                        workload,
-                        variant: Variant::Shared,
-                        outcome: Outcome::Figures(figures),
-                        ..
-                    }) if *server == contender.name
-                        && workload == CAPACITY
-                        && figures.load.errors.total() == 0 =>
-                    {
-                        Some(figures.load.rate)
-                    }
-                    _ => None,
-                })
-                .collect();
-            rates.sort_by(f64::total_cmp);
-            rates.get(rates.len() / 2).copied()
+            let rates = records.iter().filter_map(|record| match record {
+                Record::Measurement(Measurement {
+                    server,
+                    workload,
+                    variant: Variant::Shared,
+                    outcome: Outcome::Figures(figures),
+                    ..
+                }) if *server == contender.name
+                    && workload == CAPACITY
+                    && figures.load.errors.total() == 0 =>
+                {
+                    Some(figures.load.rate)
+                }
+                _ => None,
+            });
+            Some(Stat::of(rates)?.median)
         })
         .min_by(f64::total_cmp)
         .map(|rate| (rate / 2.0).round())

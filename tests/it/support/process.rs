@@ -211,6 +211,10 @@ impl ServerProcess {
             panic!("no greeting but {greeting:?}, and {complaint:?}");
         };
         let address = address.parse().expect("the greeting has an address");
+        // Its thread is not one of those that a test may count.
+        eventually("the greeting's thread has ended", || {
+            !has_thread(process.id(), "greeting")
+        });
         (Self { process, address }, greeting)
     }
 
@@ -337,6 +341,15 @@ pub(crate) fn file_with(path: &Path, count: usize, words: &str) -> String {
         );
         thread::yield_now();
     }
+}
+
+/// Whether a process has a thread of this name.
+fn has_thread(id: u32, name: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{id}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let named = fs::read_to_string(thread.path().join("comm"));
+        named.is_ok_and(|named| named.trim_end() == name)
+    })
 }
 
 /// Waits until this is so.

@@ -76,6 +76,18 @@ impl Pace for Connects {
         self.dial(crowd, id);
     }
 
+    /// With their age, as in the closed loop.
+    fn count_missing(&mut self, crowd: &mut Crowd<'_>, now: u64) {
+        crowd.tally.errors.unanswered += crowd.owed as u64;
+        let schedule = crowd.tally.schedule;
+        for (index, &begun) in self.begun.iter().enumerate() {
+            let connection = crowd.connections[self.first + index].as_ref();
+            if schedule.measures(begun) && connection.is_some_and(|waits| waits.owed > 0) {
+                crowd.tally.took(now - begun, 1);
+            }
+        }
+    }
+
     fn lost(&mut self, _crowd: &mut Crowd<'_>, id: usize, now: u64) {
         if id >= self.first {
             self.waiting.push_back((now + PAUSE, id));

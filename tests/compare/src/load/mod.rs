@@ -38,6 +38,7 @@ use closed::Closed;
 use connects::Connects;
 use crowd::{Crowd, Pace};
 use open::{Open, Part};
+pub use room::ports_on_loopback;
 use script::Script;
 use tally::Schedule;
 
@@ -96,7 +97,7 @@ impl Window for () {}
 /// once every connection that carries the load was given up.
 ///
 /// In the closed loop, and where each connection carries one line, the latencies are those of lines
-/// that were answered within the measured time; in the open loop, of lines that were due in it.
+/// that were begun within the measured time; in the open loop, of lines that were due in it.
 /// [`Sample::done`] are always the lines that were answered in it.
 ///
 /// # Errors

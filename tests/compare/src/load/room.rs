@@ -41,19 +41,27 @@ fn files(connections: usize, threads: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ports(connections: usize, server: SocketAddr) -> anyhow::Result<()> {
+/// So many connections to a server on this machine there can be, from all source addresses.
+pub fn ports_on_loopback() -> anyhow::Result<u64> {
+    Ok(ports_of_an_address()? * u64::from(SOURCES))
+}
+
+fn ports_of_an_address() -> anyhow::Result<u64> {
     let path = "/proc/sys/net/ipv4/ip_local_port_range";
     let range = fs::read_to_string(path).context(path)?;
     let mut edges = range.split_whitespace().map(str::parse::<u64>);
     let (Some(Ok(first)), Some(Ok(last))) = (edges.next(), edges.next()) else {
         bail!("{path} is no range: {range}");
     };
-    let ports = (last + 1).saturating_sub(first);
-    let sources = match server {
-        SocketAddr::V4(server) if server.ip().is_loopback() => u64::from(SOURCES),
-        _ => 1,
+    Ok((last + 1).saturating_sub(first))
+}
+
+fn ports(connections: usize, server: SocketAddr) -> anyhow::Result<()> {
+    let ports = match server {
+        SocketAddr::V4(server) if server.ip().is_loopback() => ports_on_loopback()?,
+        _ => ports_of_an_address()?,
     };
-    if connections as u64 > ports * sources {
+    if connections as u64 > ports {
         bail!(
             "{} connections do not fit: there are {} local ports (net.ipv4.ip_local_port_range)",
             grouped(connections as u64),

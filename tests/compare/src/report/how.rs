@@ -1,9 +1,10 @@
 //! How it was measured, in paragraphs that are true of the run at hand: for both pages.
 
 use super::format;
-use super::summary::{BOUND, CROWD};
+use super::summary::BOUND;
 use super::tables;
 use crate::record::{Run, Variant};
+use crate::syscalls::MOST_TRACED;
 
 pub fn paragraphs(run: &Run, main: Variant) -> Vec<String> {
     let rounds = match run.rounds {
@@ -20,11 +21,11 @@ pub fn paragraphs(run: &Run, main: Variant) -> Vec<String> {
             "{rounds}. In each, every workload visits all servers, one right after the other, from \
              another server on in each round and backwards in every other one. When all rounds are \
              done the open loop follows, in rounds of its own, since its rate is half of what the \
-             slowest server did that is right; last come the other placements. A ratio is formed \
+             slowest server did that is right, or what the generator sends with time to spare; last come the other placements. A ratio is formed \
              within a round, and the median of those is shown."
         ),
         format!(
-            "Each measurement has a server process of its own, with an empty environment, and lasts \
+            "Each measurement has a server process of its own, with an environment of four variables, and lasts \
              {} s, three times as long in the open loop; before it there are {} s of load, and {} ms \
              more for each connection. All goes over TCP on this one machine. Placement: {}.",
             format::plain(&format::number(run.seconds)),
@@ -52,7 +53,7 @@ pub fn paragraphs(run: &Run, main: Variant) -> Vec<String> {
             "Processor time is the kernel’s count for the server’s process within the measured time. \
              Context switches are those of all its threads from its start to its end, divided by all \
              lines that it served. System calls come from two runs under strace, the difference in \
-             calls divided by the difference in lines, for workloads of up to {CROWD} connections, the \
+             calls divided by the difference in lines, for workloads of up to {MOST_TRACED} connections, the \
              open loop aside; a traced server is slow, so that a loop may find more lines at once and \
              take fewer calls, and one that adapts may do something else."
         ),

@@ -33,6 +33,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::record::Record;
+pub use summary::Stat;
 use summary::Summary;
 
 /// Writes all four into `folder`, each whole or not at all.

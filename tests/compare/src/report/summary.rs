@@ -165,6 +165,11 @@ impl Cell {
         Stat::of(self.rounds.values().filter_map(figure))
     }
 
+    /// Whether a ratio is of every round that was tried, without an error in any.
+    pub fn agrees(&self, ratio: Stat) -> bool {
+        self.errors() == 0 && ratio.rounds == self.rounds.len() + self.failed.len()
+    }
+
     pub fn errors(&self) -> u64 {
         let errors = self.rounds.values().map(|f| f.load.errors.total());
         errors.sum()

@@ -147,10 +147,10 @@ fn ratio_cell(
     let (Some(cell), Some(ratio)) = (cell, ratio) else {
         return own_cell(summary, variant, workload, server, table);
     };
-    let mut entry = match cell.errors() {
-        0 => ratio_entry(ratio, figure),
-        // It may be ahead because of them.
-        _ => Entry::new(format::number(ratio.median)).with_small(range(ratio, format::number)),
+    let mut entry = match cell.agrees(ratio) {
+        true => ratio_entry(ratio, figure),
+        // It may be ahead because of what went wrong.
+        false => Entry::new(format::number(ratio.median)).with_small(range(ratio, format::number)),
     };
     let tried = cell.rounds.len() + cell.failed.len();
     if ratio.rounds < tried {

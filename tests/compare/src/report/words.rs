@@ -194,7 +194,12 @@ impl<'a> Words<'a> {
                 let others = self.summary.others().filter(|server| {
                     let (own, other) = ((self.variant, SYNCHAT), (self.variant, &*server.name));
                     let ratio = self.summary.ratio(workload, own, other, figure);
-                    ratio.is_some_and(|ratio| order(ratio, figure) == wanted)
+                    let cell = self
+                        .summary
+                        .cell(self.variant, &workload.name, &server.name);
+                    cell.zip(ratio).is_some_and(|(cell, ratio)| {
+                        cell.agrees(ratio) && order(ratio, figure) == wanted
+                    })
                 });
                 let names: Vec<String> = others.map(|server| server.name.clone()).collect();
                 (!names.is_empty()).then(|| format::list(&names))

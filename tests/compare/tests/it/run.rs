@@ -179,6 +179,31 @@ fn a_quick_run_measures_every_server_that_is_there_without_a_single_error() {
 }
 
 #[test]
+fn system_calls_are_those_of_a_line() {
+    let out = TempDir::new().expect("a folder");
+    let full = ["--plan", "full", "--servers", "c,mio"];
+    let short = ["--workloads", "ping-pong-1", "--rounds", "1"];
+    let mut command = compare();
+    command.arg("run").args(full).args(short);
+    command.args(["--seconds", "0.1", "--out"]).arg(out.path());
+    let output = command.arg("--synchat").arg(synchat()).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let records = records(&out);
+    // A read and a write; and a wait.
+    for (name, calls) in [("c", 2.0), ("mio", 3.0)] {
+        let measurements = of_kind(&records, "measurement");
+        let shared = measurements.into_iter().find(|measurement| {
+            measurement["server"] == name && measurement["variant"] == "shared"
+        });
+        let used = &shared.expect("it was measured")["outcome"]["figures"]["server"];
+        let counted = used["system_calls_per_line"].as_f64();
+        let counted = counted.unwrap_or_else(|| panic!("{name}: {}", text(&output)));
+        assert!((counted - calls).abs() < 0.3, "{name}: {counted}");
+    }
+}
+
+#[test]
 fn an_interrupt_keeps_what_was_measured_and_leaves_no_process() {
     let out = TempDir::new().expect("a folder");
     let child = measuring(&out, &["--servers", "synchat,mio", "--rounds", "50"]);
