@@ -739,6 +739,9 @@ fn the_results_that_are_kept_are_what_their_raw_files_give() {
         }
         let kept = fs::read_to_string(folder.join("report.json")).expect("report.json");
         let kept: Value = serde_json::from_str(&kept).expect("it is JSON");
-        assert!(kept == report.json, "report.json is not what its raw file gives");
+        assert!(
+            kept == report.json,
+            "report.json is not what its raw file gives"
+        );
     }
 }
