@@ -104,8 +104,8 @@ impl Planned {
 /// How much time there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Extent {
-    /// All workloads, and two of them in all placements, for a result to be quoted: half an hour
-    /// and a little.
+    /// All workloads, and two of them in all placements, for a result to be quoted: three quarters
+    /// of an hour.
     Full,
     /// A look, in less than two minutes: one round, of little.
     Quick,
