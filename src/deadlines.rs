@@ -73,25 +73,25 @@ impl<'a> Deadlines<'a> {
         let begun = self.is_slow.then(Instant::now);
         let of_message = self.of_message(scanner);
         let mut deadline = of_message.or_else(|| begun.map(|since| self.of_idleness(since)));
-        let mut has_glanced = self.is_slow;
+        let mut is_timed = self.is_slow;
         loop {
             if self.stop.is_some_and(StopEvent::is_set) {
                 return self.fill_from_what_is_at_hand(scanner);
             }
             if let Some(deadline) = &deadline {
                 let left = deadline.left()?;
-                if (has_glanced || left < GLANCE) && !self.has_input(left) {
+                if (is_timed || left < GLANCE) && !self.has_input(left) {
                     continue;
                 }
             }
             match scanner.fill_once() {
                 Err(error) if is_no_failure(&error) => {}
                 result => {
-                    self.is_slow = begun.map_or(has_glanced, |begun| begun.elapsed() > GLANCE);
+                    self.is_slow = begun.map_or(is_timed, |begun| begun.elapsed() > GLANCE);
                     return result.map_err(CloseReason::from_io);
                 }
             }
-            has_glanced = true;
+            is_timed = true;
             deadline.get_or_insert_with(|| {
                 let (now, glance) = (Instant::now(), glance(self.limits.idle_timeout));
                 self.of_idleness(now.checked_sub(glance).unwrap_or(now))

@@ -34,8 +34,8 @@ pub struct Planned {
 /// The workload whose slowest server tells the rate of the open loop.
 pub const CAPACITY: &str = "ping-pong-50";
 
-/// The most of it that each thread of the generator is given: a line alone costs it a wait, a
-/// timer, a write and a read, some 25 us, and one that is late itself measures nothing else.
+/// Its highest rate, in lines a second: a line alone costs the generator a wait, a timer, a write
+/// and a read, some 25 us, and one that is late itself measures nothing else.
 pub const MOST_OPEN: f64 = 20_000.0;
 
 /// Load before the measured time, in all workloads, and so much more for each connection: a server

@@ -299,7 +299,7 @@ fn measure_all(
             ),
         );
         let rate = match planned.workload.kind {
-            Kind::Open => open_rate(task, contenders, &book.records),
+            Kind::Open => open_rate(contenders, &book.records),
             _ => None,
         };
         let outcome = measure(task, contender, planned, step.variant, rate);
@@ -479,9 +479,8 @@ fn can_place(variant: Variant) -> Result<(), String> {
 
 /// The open loop's: half of what the slowest server that is right does in [`CAPACITY`], in lines a
 /// second, and no more than the generator sends with time to spare.
-fn open_rate(task: &Task<'_>, contenders: &[Contender], records: &[Record]) -> Option<f64> {
-    let most = MOST_OPEN * task.plan.threads as f64;
-    half_of_slowest(contenders, records).map(|rate| rate.clamp(1.0, most))
+fn open_rate(contenders: &[Contender], records: &[Record]) -> Option<f64> {
+    half_of_slowest(contenders, records).map(|rate| rate.clamp(1.0, MOST_OPEN))
 }
 
 fn half_of_slowest(contenders: &[Contender], records: &[Record]) -> Option<f64> {

@@ -21,12 +21,13 @@ pub fn paragraphs(run: &Run, main: Variant) -> Vec<String> {
             "{rounds}. In each, every workload visits all servers, one right after the other, from \
              another server on in each round and backwards in every other one. When all rounds are \
              done the open loop follows, in rounds of its own, since its rate is half of what the \
-             slowest server did that is right, or what the generator sends with time to spare; last come the other placements. A ratio is formed \
-             within a round, and the median of those is shown."
+             slowest server did that is right, with a bound that leaves the generator time to spare; \
+             last come the other placements. A ratio is formed within a round, and the median of \
+             those is shown."
         ),
         format!(
-            "Each measurement has a server process of its own, with an environment of four variables, and lasts \
-             {} s, three times as long in the open loop; before it there are {} s of load, and {} ms \
+            "Each measurement has a server process of its own, with an environment of four variables, and \
+             lasts {} s, three times as long in the open loop; before it there are {} s of load, and {} ms \
              more for each connection. All goes over TCP on this one machine. Placement: {}.",
             format::plain(&format::number(run.seconds)),
             format::plain(&format::number(run.warm_up)),
