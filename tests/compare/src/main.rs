@@ -9,6 +9,7 @@
 //! | `plan.rs` | the workloads, and in which placements |
 //! | `load/` | connections that send lines and verify what comes back |
 //! | `process.rs` | a server's process: started, placed, watched, ended |
+//! | `processors.rs` | who had the processors: the server, the generator, nobody, or others |
 //! | `syscalls.rs` | its system calls, counted apart |
 //! | `machine.rs` | what this machine is, and whether it allows for the plan |
 //! | `run.rs` | the rounds: who is measured when, and what is kept |
@@ -22,6 +23,7 @@ mod load;
 mod machine;
 mod plan;
 mod process;
+mod processors;
 mod record;
 mod report;
 mod run;

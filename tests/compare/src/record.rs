@@ -174,6 +174,9 @@ pub struct Figures {
     /// Unknown for a server that was running already.
     pub server: Option<ServerUse>,
     pub generator: GeneratorUse,
+    /// Share of this machine's processor time that neither of the two had, and that was not idle
+    /// either: other programs, interrupts, the host. Known where the server's is.
+    pub others: Option<f64>,
 }
 
 /// What the generator saw within the measured time.

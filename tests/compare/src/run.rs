@@ -7,7 +7,7 @@
 //! soon as it is known; a signal ends the run, and what there is is reported.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::load::{self, Load, Window};
 use crate::plan::{CAPACITY, MOST_OPEN, Plan, Planned, WARM_UP, WARM_UP_EACH};
 use crate::process::{Cores, Process, Usage};
+use crate::processors::Spent;
 use crate::record::{
     Figures, GeneratorUse, Kind, Measurement, Model, Outcome, Record, Row, Run, SCHEMA, Sample,
     Server, ServerUse, Variant,
@@ -408,7 +409,7 @@ fn measure(
         }
         Means::Running(address) => {
             let (load, generator) = put(&load, *address, variant, task.stop, &mut ())?;
-            return Ok(figures(load, None, generator));
+            return Ok(figures(load, None, generator, None));
         }
     };
 
@@ -416,17 +417,20 @@ fn measure(
     let before = process.usage();
     let mut watch = Watch {
         process: &process,
-        cpu: 0,
+        begin: Spent::default(),
+        end: Spent::default(),
         at_end: Usage::default(),
     };
     let put = put(&load, process.address, variant, task.stop, &mut watch);
-    let Watch { cpu, at_end, .. } = watch;
+    let Watch {
+        begin, end, at_end, ..
+    } = watch;
     if let Some(how) = process.died() {
         return Ok(Outcome::Failed(format!("it died: {how}")));
     }
     let (load, generator) = put?;
     let used = ServerUse {
-        cpu,
+        cpu: end.server - begin.server,
         context_switches: process.end()?,
         system_calls_per_line: None,
         threads: at_end.threads,
@@ -437,10 +441,16 @@ fn measure(
         threads_before: before.threads,
         virtual_size: at_end.virtual_size,
     };
-    Ok(figures(load, Some(used), generator))
+    let others = end.others_since(&begin);
+    Ok(figures(load, Some(used), generator, others))
 }
 
-fn figures(load: Sample, server: Option<ServerUse>, generator: GeneratorUse) -> Outcome {
+fn figures(
+    load: Sample,
+    server: Option<ServerUse>,
+    generator: GeneratorUse,
+    others: Option<f64>,
+) -> Outcome {
     if load.done == 0 {
         return Outcome::Failed(format!("nothing was answered: {}", load.errors));
     }
@@ -448,6 +458,7 @@ fn figures(load: Sample, server: Option<ServerUse>, generator: GeneratorUse) -> 
         load,
         server,
         generator,
+        others,
     }))
 }
 
@@ -509,20 +520,21 @@ fn half_of_slowest(contenders: &[Contender], records: &[Record]) -> Option<f64> 
         .map(|rate| (rate / 2.0).round())
 }
 
-/// Reads the server's counters at the edges of the measured time.
+/// Reads the server's and the machine's counters at the edges of the measured time.
 struct Watch<'a> {
     process: &'a Process,
-    cpu: u64,
+    begin: Spent,
+    end: Spent,
     at_end: Usage,
 }
 
 impl Window for Watch<'_> {
     fn begins(&mut self) {
-        self.cpu = self.process.cpu();
+        self.begin = Spent::now(self.process);
     }
 
     fn ends(&mut self) {
-        self.cpu = self.process.cpu() - self.cpu;
+        self.end = Spent::now(self.process);
         self.at_end = self.process.usage();
     }
 }
@@ -540,18 +552,34 @@ impl Task<'_> {
 /// The raw file, and what is in it.
 struct Book {
     file: File,
+    /// Locked, as long as this value is there.
+    _folder: File,
     path: PathBuf,
     records: Vec<Record>,
 }
 
 impl Book {
-    /// A new file, named after the time, so that the raw files of earlier runs stay.
+    /// A new file, named after the time, so that the raw files of earlier runs stay. A second run
+    /// is kept out of the folder: the two would overwrite each other's files, and disturb each
+    /// other's figures.
     fn open(folder: &Path) -> anyhow::Result<Self> {
+        let locked = File::open(folder).with_context(|| folder.display().to_string())?;
+        match locked.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!(
+                "another run goes on in {}: wait for its end, or end it",
+                folder.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", folder.display()));
+            }
+        }
         let name = now().replace([':', '-'], "");
         let path = folder.join(format!("raw-{name}.jsonl"));
         let file = File::create_new(&path).with_context(|| path.display().to_string())?;
         Ok(Self {
             file,
+            _folder: locked,
             path,
             records: Vec::new(),
         })

@@ -1,5 +1,5 @@
 //! Clocks, in nanoseconds: the time that all threads and timers share, and how long the calling
-//! thread has run and has waited to run.
+//! thread, or all of them, have run or waited to run.
 //!
 //! Plain numbers and not `Instant`s, because a timer that goes off at a given time wants the
 //! kernel's own. Reading the time takes some 25 ns, so it is read once for each read from a socket,
@@ -17,6 +17,11 @@ pub fn now() -> u64 {
 /// For how long the calling thread has been on a processor.
 pub fn processor_time() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// For how long all threads of this program have been on one.
+pub fn program_time() -> u64 {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
 /// For how long the calling thread has been ready to run, and waited for a processor.

@@ -14,7 +14,7 @@
 //! what the generator takes, the server lacks: [`GeneratorUse`] says how much that was, and where
 //! `busy` is near 1, the figures are the generator's and not the server's.
 
-mod clock;
+pub mod clock;
 mod closed;
 mod connection;
 mod connects;

@@ -29,9 +29,7 @@ fn files(connections: usize, threads: usize) -> anyhow::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files")?;
     if needed > hard {
         bail!(
-            "{} connections do not fit: the limit of open files is {} (ulimit -n)",
-            grouped(connections as u64),
-            grouped(hard)
+            "{connections} connections do not fit: the limit of open files is {hard} (ulimit -n)"
         );
     }
     if needed > soft {
@@ -63,36 +61,9 @@ fn ports(connections: usize, server: SocketAddr) -> anyhow::Result<()> {
     };
     if connections as u64 > ports {
         bail!(
-            "{} connections do not fit: there are {} local ports (net.ipv4.ip_local_port_range)",
-            grouped(connections as u64),
-            grouped(ports)
+            "{connections} connections do not fit: there are {ports} local ports \
+             (net.ipv4.ip_local_port_range)"
         );
     }
     Ok(())
-}
-
-/// `10,050`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1024), "1,024");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 }

@@ -64,7 +64,7 @@ const fn column(
     }
 }
 
-pub const COLUMNS: [Column; 15] = [
+pub const COLUMNS: [Column; 16] = [
     column("rate", "rate", Unit::PerSecond, |_, f| Some(f.load.rate)),
     column("p50_ns", "p50", Unit::Nanoseconds, |_, f| {
         latency(f, f.load.latency.p50)
@@ -126,4 +126,5 @@ pub const COLUMNS: [Column; 15] = [
         Unit::Share,
         |_, f| Some(f.generator.starved),
     ),
+    column("others", "others", Unit::Share, |_, f| f.others),
 ];

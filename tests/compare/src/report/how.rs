@@ -56,7 +56,9 @@ pub fn paragraphs(run: &Run, main: Variant) -> Vec<String> {
              lines that it served. System calls come from two runs under strace, the difference in \
              calls divided by the difference in lines, for workloads of up to {MOST_TRACED} connections, the \
              open loop aside; a traced server is slow, so that a loop may find more lines at once and \
-             take fewer calls, and one that adapts may do something else."
+             take fewer calls, and one that adapts may do something else. What neither server nor \
+             generator had of the processors’ time, and was not idle, is said to be that of others: \
+             of interrupts, some hundredths, of programs beside, and of a virtual machine’s host."
         ),
         "All Rust programs are built with link-time optimisation in one unit, C with -O2. The peers \
          are one file each, and those in Rust share how lines are found, so that they differ in \

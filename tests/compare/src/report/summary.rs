@@ -21,6 +21,10 @@ pub const SYNCHAT: &str = "synchat";
 /// growth.
 pub const BOUND: f64 = 0.8;
 
+/// From this share of the processors' time on others are taken to have disturbed a measurement;
+/// interrupts alone are up to 8 %.
+pub const DISTURBED: f64 = 0.15;
+
 /// With fewer connections the memory that each takes drowns in what the server takes anyway.
 pub const CROWD: usize = 500;
 

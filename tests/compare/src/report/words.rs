@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use super::format;
-use super::summary::{Figure, SYNCHAT, Stat, Summary, memory, passed};
+use super::summary::{DISTURBED, Figure, SYNCHAT, Stat, Summary, memory, passed};
 use crate::record::{Kind, Measurement, Model, Outcome, Server, Variant, Workload};
 
 /// Below this share of the best loop's rate synchat is past its knee.
@@ -369,6 +369,17 @@ impl<'a> Words<'a> {
             .count();
         if failed > 0 {
             texts.push(format!("{} failed.", measurements(failed)));
+        }
+        let others = cells().flat_map(|(.., cell)| cell.rounds.values());
+        let others: Vec<f64> = others.filter_map(|figures| figures.others).collect();
+        let disturbed = others.iter().filter(|others| **others >= DISTURBED).count();
+        if disturbed > 0 {
+            texts.push(format!(
+                "In {disturbed} of {} measurements others, programs or the host of this machine, \
+                 had {} % of the processors’ time or more.",
+                format::count(others.len()),
+                format::grouped(DISTURBED * 100.0),
+            ));
         }
         let peer = |name: &str| {
             let server = self.summary.server(name);

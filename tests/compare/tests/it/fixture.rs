@@ -140,6 +140,7 @@ pub fn figures(rate: f64) -> Value {
             "page_tables": 100_000, "page_tables_before": 100_000, "virtual_size": 9_000_000,
         },
         "generator": {"threads": 1, "cpu": 400_000_000, "busy": 0.2, "starved": 0.1},
+        "others": 0.02,
     })
 }
 

@@ -653,7 +653,7 @@ fn too_low_a_limit_is_an_error_that_names_it() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = "10,050 connections do not fit: the limit of open files is 64 (ulimit -n)";
+    let expected = "10050 connections do not fit: the limit of open files is 64 (ulimit -n)";
     assert!(text(&output).contains(expected), "{}", text(&output));
 }
 

@@ -367,6 +367,31 @@ fn the_generator_is_named_where_it_is_the_bound() {
 }
 
 #[test]
+fn measurements_that_others_disturbed_are_counted() {
+    let mut raw = Raw::new(4)
+        .workload("ping-pong-50", "ping-pong", 50, 0)
+        .server("synchat", "threads");
+    for (round, others) in [json!(0.14), json!(0.15), json!(0.5), json!(null)]
+        .into_iter()
+        .enumerate()
+    {
+        let figures = but(figures(1000.0), "/others", others);
+        raw = raw.measured("synchat", "ping-pong-50", round, &figures);
+    }
+    let report = Report::of(&raw.end());
+    let said = report.says("To be read with care");
+    assert!(said.contains("In 2 of 3 measurements others"), "{said}");
+    let others = &report.cell("ping-pong-50", "synchat")["figures"]["others"];
+    assert_eq!(
+        *others,
+        json!({"median": 0.15, "min": 0.14, "max": 0.5, "rounds": 3})
+    );
+
+    let quiet = Report::of(&two(&[1000.0, 1000.0], &[1000.0, 1000.0]));
+    assert!(!quiet.says("To be read with care").contains("others"));
+}
+
+#[test]
 fn what_is_missing_is_shown_with_its_reason() {
     let absent = json!({"absent": "node is not installed", "check": []});
     let raw = Raw::new(2)

@@ -251,6 +251,58 @@ fn a_run_that_is_killed_leaves_no_process_and_its_raw_file_makes_a_report() {
 }
 
 #[test]
+fn a_second_run_is_kept_out_of_the_folder_of_the_first() {
+    let out = TempDir::new().expect("a folder");
+    let first = measuring(&out, &["--servers", "synchat", "--rounds", "50"]);
+    let files = || fs::read_dir(out.path()).expect("a folder").count();
+    let before = files();
+    let second = quick_run(&out, &["--servers", "synchat"]).output();
+    let after = files();
+    signal("-INT", first.id());
+    let first = first.wait_with_output().expect("it ends");
+    assert_eq!(first.status.code(), Some(130), "{}", text(&first));
+
+    let second = second.expect("it runs");
+    assert_eq!(second.status.code(), Some(1), "{}", text(&second));
+    let expected = format!("another run goes on in {}", out.path().display());
+    assert!(text(&second).contains(&expected), "{}", text(&second));
+    assert_eq!(after, before);
+
+    let third = quick_run(&out, &["--servers", "synchat"]).output();
+    let third = third.expect("it runs");
+    assert!(third.status.success(), "{}", text(&third));
+}
+
+#[test]
+fn programs_that_run_beside_are_seen() {
+    let out = TempDir::new().expect("a folder");
+    let processors = thread::available_parallelism().expect("there is one").get();
+    let mut beside: Vec<Child> = (0..processors)
+        .map(|_| {
+            let mut program = Command::new("timeout");
+            program.args(["60", "sh", "-c", "while :; do :; done"]);
+            program.spawn().expect("it starts")
+        })
+        .collect();
+    let mut command = quick_run(&out, &["--servers", "c", "--rounds", "5"]);
+    let output = command.args(["--workloads", "ping-pong-50"]).output();
+    for program in &mut beside {
+        signal("-TERM", program.id());
+        program.wait().expect("it ends");
+    }
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
+    let records = records(&out);
+    let mut others: Vec<f64> = of_kind(&records, "measurement")
+        .iter()
+        .filter_map(|measurement| measurement["outcome"]["figures"]["others"].as_f64())
+        .collect();
+    others.sort_by(f64::total_cmp);
+    assert_eq!(others.len(), 5, "they are known");
+    assert!((0.2..=0.95).contains(&others[2]), "{others:?}");
+}
+
+#[test]
 fn a_server_that_dies_is_reported_and_the_rest_goes_on() {
     let out = TempDir::new().expect("a folder");
     let child = measuring(
