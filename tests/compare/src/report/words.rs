@@ -12,7 +12,7 @@ use super::format;
 use super::summary::{DISTURBED, Figure, SYNCHAT, Stat, Summary, memory, passed};
 use crate::record::{Kind, Measurement, Model, Outcome, Server, Variant, Workload};
 
-/// Below this share of the best loop's rate synchat is past its knee.
+/// Below this share of the best loop's rate synchat is past its knee, unless a round had it ahead.
 const KNEE: f64 = 0.9;
 
 #[derive(Debug, Serialize)]
@@ -219,7 +219,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// From how many connections on synchat stays below [`KNEE`] of the best server that loops.
+    /// From how many connections on synchat stays past its knee.
     fn knee(&self) -> Option<String> {
         let all: Vec<Versus<'_>> = self
             .workloads(&[Kind::PingPong])
@@ -227,26 +227,25 @@ impl<'a> Words<'a> {
             .filter_map(|workload| self.versus(workload, Figure::Rate, loops))
             .collect();
         let last = all.last()?;
-        let behind = all.iter().rev().take_while(|v| v.ratio.median < KNEE);
-        let first = all.len() - behind.count();
+        let is_past = |v: &&Versus<'_>| v.ratio.median < KNEE && v.ratio.max < 1.0;
+        let first = all.len() - all.iter().rev().take_while(is_past).count();
         let at = |versus: &Versus<'_>| {
             let count = connections(versus.workload);
             format!("at {count} it does {}", versus.times(" rate"))
         };
         let Some(knee) = all.get(first) else {
-            let below = all.iter().rfind(|v| v.ratio.median < KNEE);
-            let once = below.map_or_else(String::new, |versus| {
-                format!(
-                    ", though it was below that at {}",
-                    connections(versus.workload)
-                )
-            });
+            let once = all
+                .iter()
+                .rfind(is_past)
+                .map_or_else(String::new, |versus| {
+                    format!(", as it was not at {}", connections(versus.workload))
+                });
             return (all.len() > 1).then(|| {
                 format!(
                     "No knee up to {}, the most that were measured: there synchat does 90 % or \
-                     more of the best server that loops ({}){once}.",
+                     more of the best server that loops, or was ahead in a round{once}. {}.",
                     connections(last.workload),
-                    at(last),
+                    sentence(&at(last)),
                 )
             });
         };
@@ -259,12 +258,13 @@ impl<'a> Words<'a> {
         Some(match first.checked_sub(1).map(|before| &all[before]) {
             None => format!(
                 "At every number of connections that was measured, from {here} on, synchat does \
-                 less than 90 % of the best server that loops: {}.{doubt}",
+                 less than 90 % of the best server that loops, and was ahead in no round: \
+                 {}.{doubt}",
                 at(knee)
             ),
             Some(before) => format!(
                 "The knee lies between {} and {here}: from {here} on synchat does less than 90 % \
-                 of the best server that loops. {}; {}.{doubt}",
+                 of the best server that loops, and was ahead in no round. {}; {}.{doubt}",
                 format::count(before.workload.connections),
                 sentence(&at(before)),
                 at(knee),

@@ -176,6 +176,20 @@ fn a_quick_run_measures_every_server_that_is_there_without_a_single_error() {
             assert!(report.contains(why), "the report does not say: {why}");
         }
     }
+    the_raw_file_gives_the_same_report(&out);
+}
+
+/// To the last digit, at any later time.
+fn the_raw_file_gives_the_same_report(out: &TempDir) {
+    let raw = raw_file(out).expect("a raw file");
+    let again = out.path().join("again");
+    let mut command = compare();
+    command.arg("report").arg(raw).arg("--out").arg(&again);
+    assert!(command.status().expect("it runs").success());
+    for name in ["report.html", "report.md", "report.json", "report.csv"] {
+        let read = |folder: &Path| fs::read(folder.join(name)).expect("it is written");
+        assert!(read(out.path()) == read(&again), "{name} differs");
+    }
 }
 
 /// System calls a line in the usual placement, where they could be counted.
