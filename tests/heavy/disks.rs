@@ -20,8 +20,22 @@ fn starts_from_script(directory: &Directory, script: &str) -> ServerProcess {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let address: Address = address.parse().expect("it is an address");
     let server = ServerProcess::starts_unheard(&mut command, address);
-    wait_until("the server listens", || directory.at("socket").exists());
+    wait_until("the server listens", || {
+        is_listened_on(&directory.at("socket"))
+    });
     server
+}
+
+/// Whether the kernel lists a Unix socket with this path that takes connections. The path alone
+/// tells less: it is there from `bind` on, and a connection is refused until `listen`.
+fn is_listened_on(path: &Path) -> bool {
+    const TAKES_CONNECTIONS: &str = "00010000";
+    let sockets = fs::read_to_string("/proc/net/unix").expect("the kernel lists them");
+    sockets.lines().any(|line| {
+        // Its address in memory, references, protocol, flags, type, state, inode, path.
+        let mut fields = line.split_whitespace();
+        fields.nth(3) == Some(TAKES_CONNECTIONS) && fields.last().map(Path::new) == Some(path)
+    })
 }
 
 /// A server whose log is a file on a disk of 64 KiB that only it sees.
