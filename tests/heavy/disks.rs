@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use synchat::Address;
 
-use crate::support::process::{Directory, ServerProcess, complaint, run_to_its_end};
-use crate::system::{Stopped, assert_serves, binary, tool, wait_until};
+use crate::support::process::{Directory, ServerProcess, complaint, eventually, run_to_its_end};
+use crate::system::{Stopped, assert_serves, binary, tool};
 
 /// Starts a server from a script, in which `$0` is the binary and `$1` its address, a Unix socket:
 /// nothing it prints is needed to find it.
@@ -20,7 +20,7 @@ fn starts_from_script(directory: &Directory, script: &str) -> ServerProcess {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let address: Address = address.parse().expect("it is an address");
     let server = ServerProcess::starts_unheard(&mut command, address);
-    wait_until("the server listens", || {
+    eventually("the server listens", || {
         is_listened_on(&directory.at("socket"))
     });
     server

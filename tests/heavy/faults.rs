@@ -5,10 +5,9 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::process::{Running, ServerProcess};
+use crate::support::process::{Running, ServerProcess, eventually};
 use crate::system::{
     Injection, Namespace, Stopped, Threads, Vitals, assert_serves, bash_client, runs, tool,
-    wait_until,
 };
 
 const TOO_BUSY: &str = "error: too busy, try again later\r\n";
@@ -341,7 +340,7 @@ fn a_peer_whose_link_goes_down_is_ended_by_a_deadline_and_its_place_is_free() {
         assert!(closed.contains(" messages=1 "), "{closed}");
         assert!(ended < Duration::from_secs(5), "{reason}: after {ended:?}");
         outside.ip("link set outer up");
-        wait_until("the link is up again", || {
+        eventually("the link is up again", || {
             let ping = format!("{}; echo up", bash_client(address));
             let mut client = outside.command("bash");
             client.args(["-c", &ping]).stderr(Stdio::null());

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::peer::PATIENCE;
-use crate::support::process::ServerProcess;
-use crate::system::{Stopped, Vitals, assert_serves, runs, tool, wait_until};
+use crate::support::process::{ServerProcess, eventually};
+use crate::system::{Stopped, Vitals, assert_serves, runs, tool};
 
 /// A server that can have as many descriptors as this process, which is enough.
 fn server(options: &[&str]) -> ServerProcess {
@@ -44,7 +44,7 @@ fn ten_thousand_who_are_silent_cost_little_memory_no_time_and_nobody_any_patienc
     let before = Vitals::of(&server);
     let address = address_of(&server);
     let idle: Vec<_> = (0..IDLE).map(|_| connects(address)).collect();
-    wait_until("all are accepted", || {
+    eventually("all are accepted", || {
         Vitals::of(&server).threads == before.threads + IDLE as u64
     });
     // Each has a last look at the clock soon after it was accepted.
@@ -121,7 +121,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
                 scope.spawn(|| (0..each).for_each(|_| connection_of_each_end(address)));
             }
         });
-        wait_until("all have ended", || Vitals::of(&server).threads == threads);
+        eventually("all have ended", || Vitals::of(&server).threads == threads);
         // Descriptors that are being closed.
         thread::sleep(Duration::from_millis(200));
         Vitals::of(&server)

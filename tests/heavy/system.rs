@@ -7,13 +7,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use synchat::Address;
 
-use crate::support::peer::PATIENCE;
-use crate::support::process::{Directory, Running, ServerProcess, synchat};
+use crate::support::process::{Directory, Running, ServerProcess, eventually, synchat};
 
 /// A command of another program, which has to be installed.
 #[track_caller]
@@ -38,16 +36,6 @@ pub(crate) fn runs(command: &mut Command) -> String {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
     stdout
-}
-
-/// Waits until this is so.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Another client is served, whatever happened to the ones before it.
@@ -188,7 +176,7 @@ impl Injection {
             trace,
         };
         let tasks = format!("/proc/{}/task", server.id());
-        wait_until("strace attaches", || {
+        eventually("strace attaches", || {
             let strace = injection.strace.as_mut().expect("it was started");
             let status = strace.try_wait().expect("it is our child");
             assert!(status.is_none(), "strace cannot attach: {status:?}");

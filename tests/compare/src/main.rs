@@ -106,7 +106,7 @@ struct RunArguments {
     /// Threads of the generator; by default 1, and half the cores where there are more than 3
     #[arg(long, value_parser = at_least_one)]
     threads: Option<usize>,
-    /// Folder for the raw file and the report
+    /// Folder for the raw file and the report, of one run at a time
     #[arg(long, default_value_os_t = project().join("target/compare"))]
     out: PathBuf,
     /// The project's own server

@@ -14,8 +14,9 @@ use crate::process::Process;
 const TICK: u64 = 10_000_000;
 
 /// Times up to a moment, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
+    /// By the clock, for each processor.
     wall: u64,
     pub server: u64,
     own: u64,

@@ -175,7 +175,8 @@ pub struct Figures {
     pub server: Option<ServerUse>,
     pub generator: GeneratorUse,
     /// Share of this machine's processor time that neither of the two had, and that was not idle
-    /// either: other programs, interrupts, the host. Known where the server's is.
+    /// either: other programs, interrupts, the host. Unknown for a server that was running already,
+    /// and where the kernel does not say.
     pub others: Option<f64>,
 }
 

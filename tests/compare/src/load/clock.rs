@@ -1,5 +1,5 @@
-//! Clocks, in nanoseconds: the time that all threads and timers share, and how long the calling
-//! thread, or all of them, have run or waited to run.
+//! Clocks, in nanoseconds: the time that all threads and timers share, how long the calling thread
+//! has run and has waited to run, and how long the whole program has run.
 //!
 //! Plain numbers and not `Instant`s, because a timer that goes off at a given time wants the
 //! kernel's own. Reading the time takes some 25 ns, so it is read once for each read from a socket,

@@ -61,7 +61,7 @@ fn ports(connections: usize, server: SocketAddr) -> anyhow::Result<()> {
     };
     if connections as u64 > ports {
         bail!(
-            "{connections} connections do not fit: there are {ports} local ports \
+            "{connections} connections do not fit: there are local ports for {ports} \
              (net.ipv4.ip_local_port_range)"
         );
     }

@@ -234,12 +234,10 @@ impl<'a> Words<'a> {
             format!("at {count} it does {}", versus.times(" rate"))
         };
         let Some(knee) = all.get(first) else {
-            let once = all
-                .iter()
-                .rfind(is_past)
-                .map_or_else(String::new, |versus| {
-                    format!(", as it was not at {}", connections(versus.workload))
-                });
+            let past = all.iter().rfind(is_past);
+            let once = past.map_or_else(String::new, |versus| {
+                format!("; not so at {}", connections(versus.workload))
+            });
             return (all.len() > 1).then(|| {
                 format!(
                     "No knee up to {}, the most that were measured: there synchat does 90 % or \
