@@ -1,19 +1,14 @@
-//! The other side: the same conversation, as a client. `async_chat` is a client and a server in one
-//! class, too.
+//! The client side of a conversation. It runs the same loop as a server. `async_chat` is a client and a
+//! server in one class, too.
 
-use crate::address::Address;
-use crate::connection::{Connection, Summary};
-use crate::deadlines::{Deadlines, TimedWriter};
+use crate::conversation::{Conversation, Handler, Limits, Summary};
 use crate::error::Error;
-use crate::handler::Handler;
-use crate::limits::Limits;
-use crate::net::Stream;
+use crate::net::{Address, Deadlines, Stream, TimedWriter};
 
-/// Connects, talks until the conversation is over, and gives the handler back.
+/// Connects, talks until the conversation ends, and gives the handler back.
 ///
-/// A panic of the handler is passed on. While the handler's output is being written nothing is
-/// read: what is more than the kernel's buffers hold must not be pushed to a server that answers as
-/// it reads.
+/// A panic of the handler is passed on. While the handler's output is being written, nothing is read.
+/// So do not push more than the kernel's buffers hold to a server that answers as it reads.
 ///
 /// ```
 /// use synchat::{Chat, Echo, Handler, HandlerResult, Limits, Server, Terminator, connect};
@@ -52,7 +47,7 @@ use crate::net::Stream;
 ///
 /// # Errors
 ///
-/// [`Error::Connect`]. What goes wrong later is the summary's [`reason`](Summary::reason).
+/// [`Error::Connect`]. A later failure is the summary's [`reason`](Summary::reason).
 pub fn connect<H: Handler>(
     address: &Address,
     mut handler: H,
@@ -64,13 +59,15 @@ pub fn connect<H: Handler>(
             source,
         })?;
     let socket = stream.socket();
-    let mut deadlines = Deadlines::new(socket, limits, None);
+    let deadlines = Deadlines::new(socket, limits, None);
     let writer = TimedWriter::new(socket, limits);
-    let mut connection = Connection::new(socket, writer, limits);
-    let reason = connection.talk(&mut handler, |scanner, _| deadlines.fill(scanner));
+    let mut conversation = Conversation::new(socket, writer, deadlines, limits);
+
+    let reason = conversation.talk(&mut handler);
     handler.handle_close(&reason);
-    let traffic = connection.traffic;
-    drop(connection);
+
+    let traffic = conversation.traffic;
+    drop(conversation);
     if reason.leaves_peer_talking() {
         stream.finish(limits);
     }

@@ -1,45 +1,45 @@
-//! What can go wrong around conversations: what goes wrong in one is its
-//! [`CloseReason`](crate::CloseReason).
+//! The errors around conversations. A failure within one is its [`CloseReason`](crate::CloseReason).
 
 use std::fmt;
 use std::io;
 
-use crate::address::{Address, AddressError};
+use crate::net::{Address, AddressError};
 
 /// An error of setting up or running a server, or of connecting to one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A text is not an address.
+    /// The text is not an address.
     BadAddress(AddressError),
-    /// The server could not take this address, or not listen on it.
+    /// The server cannot bind this address, or cannot listen on it.
     Bind {
         /// The address.
         address: Address,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The system cannot hold as many connections as were asked for.
+    /// The system cannot hold as many connections as you asked for.
     Capacity {
-        /// [`max_connections`](crate::ServerOptions::max_connections), as asked for.
+        /// The [`max_connections`](crate::ServerOptions::max_connections) that you asked for.
         asked: usize,
-        /// How many it can hold.
+        /// The number of connections that the system can hold.
         possible: u64,
-        /// The limit of the system that says so, and its value.
+        /// The limit of the system, and its value.
         limit: String,
     },
-    /// No connection to this address could be made.
+    /// The connection to this address failed.
     Connect {
         /// The address.
         address: Address,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// No connection could be accepted. From `serve_forever`: the listening socket fails for good.
+    /// No connection could be accepted. From `serve_forever` this means that the listening socket fails
+    /// for good.
     Accept {
-        /// Where the socket listens.
+        /// The address of the listening socket.
         address: Address,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
 }

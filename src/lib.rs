@@ -1,72 +1,13 @@
 //! Python's `asynchat` on blocking threads: terminators, callbacks and producers, on the standard
 //! library alone.
 //!
-//! A [`Handler`] collects incoming data, is told when a terminator was found, and answers through a
-//! queue of [`Producer`]s. Where asynchat drives all connections from one event loop, here each
-//! connection has a thread that blocks. This is not an HTTP server, has no TLS, and is not for tens
-//! of thousands of connections that are all busy.
+//! You write a [`Handler`]. synchat passes it each message's bytes, tells it when the terminator
+//! arrives, and sends what it pushes. Where asynchat drives all connections from one event loop, here
+//! each connection has its own thread, which blocks.
 //!
-//! # The data path
+//! synchat is not an HTTP server, has no TLS, and is not for tens of thousands of busy connections.
 //!
-//! ```text
-//! listener ── accept ──▶ one thread per connection
-//!                        socket ─▶ scanner ─▶ handler ─▶ producer queue ─▶ socket
-//!                                  (messages) (callbacks) (FIFO, bounded)
-//! ```
-//!
-//! The files stand in that order, and each uses only files above it:
-//!
-//! | file | its idea |
-//! |---|---|
-//! | `terminator.rs` | what ends a message: a byte string, a count, or nothing |
-//! | `byte_search.rs` | the first place of a byte, near or far |
-//! | `matcher.rs` | a byte string in a stream of chunks, in linear time |
-//! | `input.rs` | the read buffer, to which bytes can be put back |
-//! | `scanner.rs` | bytes in, events out |
-//! | `producer.rs` | where output comes from, a chunk at a time |
-//! | `queue.rs` | the FIFO of output |
-//! | `excerpt.rs` | a peer's bytes, safe to log |
-//! | `chat.rs` | all that a callback may do |
-//! | `close_reason.rs` | why a conversation ended |
-//! | `handler.rs` | what a protocol is |
-//! | `limits.rs` | every limit, and why that number |
-//! | `courtesy.rs` | who goes first after a reply |
-//! | `connection.rs` | **the conversation: the loop that is the crate** |
-//! | `handlers/mod.rs` | ready protocols, by name |
-//! | `handlers/echo.rs` | the article's echo |
-//! | `address.rs` | where to listen and connect, as text |
-//! | `error.rs` | what goes wrong around conversations |
-//! | `network.rs` | a range of IP addresses, as text |
-//! | `sys.rs` | the three system calls that `std` lacks |
-//! | `signals.rs` | SIGTERM, SIGINT and SIGUSR1 as values |
-//! | `stop_event.rs` | the order to stop, which every thread sees |
-//! | `unix_path.rs` | the path of a Unix socket, taken and given back |
-//! | `deadlines.rs` | how long a conversation waits |
-//! | `net.rs` | TCP and Unix sockets, behind one type each |
-//! | `backoff.rs` | what a failing `accept` is a sign of |
-//! | `capacity.rs` | how many connections the system can hold |
-//! | `refusal.rs` | connections that are turned away |
-//! | `report.rs` | what a server has done, in numbers |
-//! | `registry.rs` | the open connections, and how to end them |
-//! | `handle.rs` | a server in other threads' hands |
-//! | `session.rs` | the life of one connection |
-//! | `options.rs` | how a server is configured |
-//! | `server.rs` | the accept loop |
-//! | `client.rs` | the same conversation from the other side |
-//!
-//! # From asynchat
-//!
-//! | asynchat | here |
-//! |---|---|
-//! | subclass of `async_chat` | a type that implements [`Handler`] |
-//! | `self.set_terminator(b"\r\n")` | [`chat.set_terminator(b"\r\n")`](Chat::set_terminator) |
-//! | `self.push(data)` | [`chat.push(data)?`](Chat::push) |
-//! | `self.push_with_producer(p)`, `more()` | [`chat.push_with_producer(p)?`](Chat::push_with_producer), [`Producer::more`] |
-//! | `simple_producer` | [`SimpleProducer`] |
-//! | a `None` in the queue, `close_when_done()` | [`chat.close_when_done()`](Chat::close_when_done) |
-//! | `asyncore.loop()` | [`Server::serve_forever`] |
-//!
-//! # An echo server and a client of it
+//! # An echo server and its client
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
@@ -88,85 +29,104 @@
 //! assert_eq!((report.accepted, report.traffic.messages), (1, 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! If you know Python's module, read [`from_asynchat`]: it has each of its names, and ours.
+//!
+//! # Words
+//!
+//! Each word means one thing in the code, the documentation, the log and the help.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | conversation | the messages exchanged with one peer, from `handle_connect` to `handle_close` |
+//! | connection | the socket that a conversation runs on |
+//! | peer | the other end of a connection |
+//! | handler | your protocol: one value per conversation |
+//! | message | the bytes up to a terminator |
+//! | terminator | the byte string, or the byte count, that ends a message |
+//! | producer | a source of output that gives one chunk at a time |
+//! | queue | the output that was pushed and is not yet sent |
+//! | place | one of the connections that a server can hold at once |
+//! | refusal | the reason to close a connection before its conversation begins |
+//! | report | the counts of a server |
+//! | timeout, deadline | a length of time, and the point in time at which it is over |
+//!
+//! # The source, in the order of the data
+//!
+//! ```text
+//! listener ── accept ──▶ one thread per connection
+//!                        socket ─▶ scanner ─▶ handler ─▶ queue ─▶ socket
+//!                                 (messages) (callbacks) (FIFO, bounded)
+//! ```
+//!
+//! Each layer uses only layers above it in this table. Each folder's `mod.rs` is a short tour.
+//!
+//! | layer | its part |
+//! |---|---|
+//! | `log_target.rs` | the fixed targets of log lines |
+//! | `framing/` | bytes to messages |
+//! | `conversation/` | **the loop that calls your handler; no socket, no thread** |
+//! | `handlers/` | ready protocols, one file each |
+//! | `net/` | sockets, deadlines, signals, and the only `unsafe` code |
+//! | `error.rs` | the errors around conversations |
+//! | `server/` | the accept loop, limits, an orderly end |
+//! | `client.rs` | the same conversation from the other side |
+//!
+//! Begin with `conversation/run.rs`, whose `fn run` is the loop. Then read `framing/`, the rest of
+//! `conversation/` and `handlers/echo.rs`, and stop there: that is the whole idea, in one to two
+//! hours. The other layers make a safe server of it.
+//!
+//! # The log
+//!
+//! The library logs through the [`log`] package. To see the lines, install any logger for it at the
+//! start of your `main`, for instance `env_logger::init()` from the package `env_logger`. Without a
+//! logger nothing is logged, and logging costs next to nothing.
+//!
+//! You can filter by target. The targets are fixed strings:
+//!
+//! | target | lines |
+//! |---|---|
+//! | `synchat::server` | the listening socket, the accept loop, refusals and limits |
+//! | `synchat::session` | `conn_made` and `conn_closed` of each connection |
+//! | `synchat::conversation` | each callback (debug), each read and write (trace) |
+//! | `synchat` | the command: start, stop, reports |
 
 #[cfg(not(unix))]
 compile_error!("synchat needs a Unix: Unix sockets, inherited descriptors, listen(2)");
 
-mod terminator;
+mod log_target;
 
-mod byte_search;
-mod matcher;
+mod framing;
 
-mod input;
-mod scanner;
-
-mod producer;
-mod queue;
-
-mod excerpt;
-
-mod chat;
-mod close_reason;
-mod handler;
-mod limits;
-
-mod courtesy;
-
-mod connection;
+mod conversation;
 
 mod handlers;
 
-mod address;
-mod error;
-mod network;
-
-mod sys;
-
-mod signals;
-mod stop_event;
-mod unix_path;
-
-mod deadlines;
 mod net;
 
-mod backoff;
-mod capacity;
-mod refusal;
-mod report;
+mod error;
 
-mod registry;
-
-mod handle;
-
-mod session;
-
-mod options;
 mod server;
 
 mod client;
 
-pub use address::{Address, AddressError};
-pub use chat::{Chat, PushAfterClose};
 pub use client::connect;
-pub use close_reason::CloseReason;
-pub use connection::{Summary, Traffic, converse};
+pub use conversation::{
+    Chat, CloseReason, Handler, HandlerResult, IterProducer, Limits, Producer, PushAfterClose,
+    ReadProducer, SimpleProducer, Summary, TooLong, Traffic, converse,
+};
 pub use error::Error;
-pub use handle::Handle;
-pub use handler::{Handler, HandlerResult};
+pub use framing::{Event, NonEmptyBytes, Scanner, Terminator};
 pub use handlers::{Echo, HANDLERS, NamedHandler};
-pub use limits::{Limits, TooLong};
-pub use net::Peer;
-pub use network::{Network, NetworkError};
-pub use options::{Overload, ServerOptions};
-pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
-pub use refusal::Refusal;
-pub use report::Report;
-pub use scanner::{Event, Scanner};
-pub use server::Server;
-pub use signals::{Signal, Signals};
-pub use terminator::{NonEmptyBytes, Terminator};
+pub use net::{Address, AddressError, Peer, Signal, Signals};
+pub use server::{
+    IpNetwork, IpNetworkError, Overload, Refusal, Report, Server, ServerHandle, ServerOptions,
+};
 
-/// The examples of the README, to be compiled with the others.
+#[cfg(doc)]
+pub mod from_asynchat;
+
+/// Compiles the examples of the README with the others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -90,7 +90,7 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// As long as a heart that beats may seem to stand still: see
-    /// [`Handle::heartbeat`](synchat::Handle::heartbeat).
+    /// [`ServerHandle::heartbeat`](synchat::ServerHandle::heartbeat).
     const BETWEEN_BEATS: Duration = Duration::from_secs(2);
 
     fn new(patience: Duration, now: Instant) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use synchat::{
-    Address, HANDLERS, Limits, NamedHandler, Network, Overload, ServerOptions, Terminator,
+    Address, HANDLERS, IpNetwork, Limits, NamedHandler, Overload, ServerOptions, Terminator,
 };
 
 /// What the command line asked for.
@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     /// 0: no limit.
     pub(crate) max_per_address: usize,
     /// Empty: everyone.
-    pub(crate) allow: Vec<Network>,
+    pub(crate) allow: Vec<IpNetwork>,
     pub(crate) backlog: u32,
     pub(crate) grace: Duration,
     pub(crate) stats_interval: Option<Duration>,

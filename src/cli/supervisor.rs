@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use synchat::{Handle, Signal, Signals};
+use synchat::{ServerHandle, Signal, Signals};
 
 use super::notify::{ServiceManager, Watchdog};
 use super::settings::Settings;
@@ -23,7 +23,7 @@ const SELDOM: Duration = Duration::from_secs(5);
 /// manager is told that the server stops, and until then and meanwhile that it lives.
 pub(crate) fn start(
     mut signals: Signals,
-    handle: Handle,
+    handle: ServerHandle,
     settings: &Settings,
     manager: Arc<ServiceManager>,
 ) -> Result<(), String> {
@@ -73,7 +73,7 @@ pub(crate) fn start(
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-fn end_at_once(handle: &Handle) -> ! {
+fn end_at_once(handle: &ServerHandle) -> ! {
     log::warn!("stop: a second time, ending at once: {}", handle.report());
     log::logger().flush();
     process::exit(1)

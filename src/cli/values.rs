@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use synchat::{Network, NetworkError, Terminator};
+use synchat::{IpNetwork, IpNetworkError, Terminator};
 
 /// A number of bytes: `65536`, `64KiB`, `1MiB`.
 pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, String> {
@@ -58,13 +58,13 @@ pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
 }
 
 /// `all`, which is an empty list, or networks with commas between them.
-pub(crate) fn networks(text: &str) -> Result<Vec<Network>, String> {
+pub(crate) fn networks(text: &str) -> Result<Vec<IpNetwork>, String> {
     if text == "all" {
         return Ok(Vec::new());
     }
     let networks = text.split(',').map(str::parse);
     networks
-        .collect::<Result<_, NetworkError>>()
+        .collect::<Result<_, IpNetworkError>>()
         .map_err(|error| format!("all, or networks as in 10.0.0.0/8,::1: {error}"))
 }
 

@@ -1,17 +1,25 @@
-//! The article's `EchoHandler`: sends each message back, whole and with its terminator.
+//! The article's `EchoHandler`: sends each message back, complete and with its terminator.
 //!
-//! Side by side with the Python: `__init__` is `handle_connect`, `ibuffer` is one `Vec` instead of
-//! a list of pieces, `send_data` is the same three steps. Beyond the article it covers the other
-//! two kinds of terminator: for a count it sends the bytes alone, without a terminator it sends
-//! bytes as they arrive, like the `asyncore` echo.
+//! Compare it with the Python: `__init__` is `handle_connect`, `ibuffer` is one `Vec` instead of a
+//! list of pieces, and `send_data` has the same three steps. It also covers the other two kinds of
+//! terminator. With a count it sends only the bytes. With no terminator it sends bytes as they
+//! arrive, like the `asyncore` echo.
+//!
+//! Talk to it: `nc -C 127.0.0.1 7007`.
 
 use std::fmt;
 use std::io::Write;
 
-use crate::chat::Chat;
-use crate::close_reason::CloseReason;
-use crate::handler::{Handler, HandlerResult};
-use crate::terminator::Terminator;
+use super::NamedHandler;
+use crate::conversation::{Chat, CloseReason, Handler, HandlerResult};
+use crate::framing::Terminator;
+
+/// The row of this handler in the shelf.
+pub(super) const NAMED: NamedHandler = NamedHandler {
+    name: "echo",
+    about: "sends each message back, with its terminator",
+    make: |terminator| Box::new(Echo::new(terminator.clone())),
+};
 
 /// A handler that sends each message back. See the [crate's example](crate).
 #[derive(Debug, Clone)]
@@ -21,7 +29,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Echoes messages that end with `terminator`.
+    /// Returns a handler that echoes messages which end with `terminator`.
     pub fn new(terminator: impl Into<Terminator>) -> Self {
         Self {
             terminator: terminator.into(),
@@ -37,15 +45,17 @@ impl Echo {
         if let Terminator::Bytes(terminator) = &self.terminator {
             self.ibuffer.extend_from_slice(terminator);
         }
+
         chat.push(&self.ibuffer)?;
         self.ibuffer.clear();
         Ok(())
     }
 
-    /// Only where messages end with a byte string can an error be told from an echo, by its place
-    /// in the order.
+    /// Sends an error line, but only where messages end with a byte string. Elsewhere the peer could
+    /// not tell the error from an echo.
     fn send_error(&mut self, error: fmt::Arguments<'_>, chat: &mut Chat) -> HandlerResult {
         self.ibuffer.clear();
+
         match self.terminator {
             Terminator::Bytes(_) => {
                 write!(self.ibuffer, "error: {error}")?;
@@ -64,6 +74,7 @@ impl Handler for Echo {
 
     fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult {
         self.ibuffer.extend_from_slice(data);
+
         match self.terminator {
             Terminator::None => self.send_data(chat),
             Terminator::Bytes(_) | Terminator::Length(_) => Ok(()),

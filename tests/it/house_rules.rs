@@ -53,7 +53,7 @@ fn the_manifest_names_log_and_simplelog_and_no_other_package() {
 fn unsafe_code_is_in_sys_alone() {
     for file in rust_files("src") {
         let text = read(&file);
-        let is_sys = file.ends_with("src/sys.rs");
+        let is_sys = file.ends_with("src/net/sys.rs");
         let code = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"));
@@ -84,60 +84,87 @@ fn every_file_opens_with_what_it_is() {
     }
 }
 
-#[test]
-fn each_module_uses_only_modules_that_stand_before_it() {
-    let list = read("src/lib.rs");
-    let order: Vec<_> = list
+/// The modules that a file declares, in their order.
+fn modules(file: &str) -> Vec<String> {
+    let list = read(file);
+    let in_a_list = list
         .lines()
-        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
-        .collect();
-    let place = |module: &str| order.iter().position(|other| *other == module);
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    in_a_list.map(str::to_owned).collect()
+}
+
+/// Checks that each `use` that begins like this names a module before the file's own.
+fn assert_uses_what_stands_before(file: &Path, own: usize, order: &[String], prefix: &str) {
+    for line in read(file).lines().map(str::trim) {
+        // A module's own tests use all of it.
+        let Some(used) = line.strip_prefix(prefix).filter(|used| *used != "*;") else {
+            continue;
+        };
+        let used = used.split([':', ';']).next().unwrap();
+        let place = order.iter().position(|module| module == used);
+        let is_before = place.is_some_and(|place| place < own);
+        let is_itself = prefix == "use crate::" && place == Some(own);
+        assert!(is_before || is_itself, "{}: {line}", file.display());
+    }
+}
+
+#[test]
+fn each_layer_uses_only_layers_before_it() {
+    let layers = modules("src/lib.rs");
+    assert!(layers.len() >= 7, "{layers:?}");
     for file in rust_files("src") {
-        let inside = file
-            .strip_prefix(root().join("src"))
-            .unwrap()
-            .to_str()
-            .unwrap();
-        let module = inside.split(['/', '.']).next().unwrap();
-        let Some(own) = place(module) else {
+        let inside = file.strip_prefix(root().join("src")).unwrap();
+        let layer = inside.to_str().unwrap().split(['/', '.']).next().unwrap();
+        let Some(own) = layers.iter().position(|other| other == layer) else {
             assert!(
-                ["lib", "main", "cli"].contains(&module),
-                "lib.rs has no {module}"
+                ["lib", "main", "cli", "from_asynchat"].contains(&layer),
+                "lib.rs has no {layer}"
             );
             continue;
         };
-        for used in read(&file)
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("use crate::"))
-        {
-            let used = used.split([':', ';']).next().unwrap();
-            assert!(
-                used == module || place(used).is_some_and(|place| place < own),
-                "{inside} uses {used}"
-            );
+        assert_uses_what_stands_before(&file, own, &layers, "use crate::");
+    }
+}
+
+#[test]
+fn each_file_of_a_layer_uses_only_files_before_it() {
+    for layer in ["framing", "conversation", "net", "server"] {
+        let order = modules(&format!("src/{layer}/mod.rs"));
+        assert!(order.len() >= 5, "{order:?}");
+        for (own, module) in order.iter().enumerate() {
+            let file = root().join(format!("src/{layer}/{module}.rs"));
+            assert_uses_what_stands_before(&file, own, &order, "use super::");
         }
     }
 }
 
 #[test]
-fn every_module_is_in_the_readme_and_in_the_crates_map() {
-    let (readme, map) = (read("README.md"), read("src/lib.rs"));
-    for file in rust_files("src") {
-        let name = file
-            .strip_prefix(root().join("src"))
-            .unwrap()
-            .to_str()
-            .unwrap();
-        assert!(
-            readme.contains(&format!("`{name}`")),
-            "README.md has no row for {name}"
-        );
-        if !name.starts_with("cli/") && name != "main.rs" && name != "lib.rs" {
-            assert!(
-                map.contains(&format!("`{name}`")),
-                "src/lib.rs has no row for {name}"
-            );
+fn each_layer_opens_with_a_short_tour() {
+    for layer in modules("src/lib.rs") {
+        let folder = root().join("src").join(&layer);
+        if !folder.is_dir() {
+            continue;
         }
+        let tour = read(folder.join("mod.rs"));
+        let lines = tour.lines().count();
+        assert!((10..=60).contains(&lines), "{layer}: {lines} lines");
+        for entry in fs::read_dir(&folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_named = name == "mod.rs" || tour.contains(&format!("`{name}`"));
+            assert!(is_named, "src/{layer}/mod.rs does not name {name}");
+        }
+    }
+}
+
+#[test]
+fn the_crates_map_names_every_layer() {
+    let map = read("src/lib.rs");
+    for layer in modules("src/lib.rs") {
+        let names = [format!("`{layer}/`"), format!("`{layer}.rs`")];
+        assert!(
+            names.iter().any(|name| map.contains(name)),
+            "src/lib.rs does not name {layer}"
+        );
     }
 }
 

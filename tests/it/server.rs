@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use synchat::{
-    Address, Chat, Echo, Error, Handle, Handler, HandlerResult, Limits, Peer as Remote,
-    ReadProducer, Report, Server, ServerOptions, Terminator,
+    Address, Chat, Echo, Error, Handler, HandlerResult, Limits, Peer as Remote, ReadProducer,
+    Report, Server, ServerHandle, ServerOptions, Terminator,
 };
 
 use crate::support::peer::{PATIENCE, Peer};
@@ -20,7 +20,7 @@ use crate::support::peer::{PATIENCE, Peer};
 /// A server on a thread of this process.
 pub(crate) struct Serving {
     pub(crate) address: Address,
-    pub(crate) handle: Handle,
+    pub(crate) handle: ServerHandle,
     thread: JoinHandle<Result<Report, Error>>,
 }
 

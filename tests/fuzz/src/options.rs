@@ -21,7 +21,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use synchat::{Address, Network, Terminator};
+use synchat::{Address, IpNetwork, Terminator};
 
 use cli::Invocation;
 
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     a_terminator_prints_as_the_command_line_takes_it(field);
     if let Ok(text) = str::from_utf8(field) {
         what_is_read_prints_as_it_can_be_read::<Address>(text);
-        what_is_read_prints_as_it_can_be_read::<Network>(text);
+        what_is_read_prints_as_it_can_be_read::<IpNetwork>(text);
         a_hosts_name_is_no_address(text);
         a_unit_multiplies(text);
         for option in &*OPTIONS {

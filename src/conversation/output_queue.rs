@@ -1,0 +1,154 @@
+//! The queue of output: bytes and producers go in, one stream of bytes comes out, in push order.
+//!
+//! Replies are short and many, and system calls are expensive. So pushed bytes are joined in one
+//! buffer, and a batch of replies leaves in one write. asynchat keeps each push as an entry of a
+//! `deque`, and sends one entry per turn of its loop.
+//!
+//! The cost: pushed bytes are copied once. Push large output as a producer: its chunks are written
+//! without a copy.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write};
+use std::mem;
+
+use super::producer::Producer;
+
+/// An entry of the queue behind the bytes that are ready.
+enum Entry {
+    Bytes(Vec<u8>),
+    Produce(Box<dyn Producer>),
+}
+
+/// Output that was pushed and is not written yet.
+///
+/// Invariants:
+/// - The first entry of `waiting` is a producer. Two entries of bytes are never neighbours.
+/// - `size` is the number of bytes in `ready` and `waiting`, and 512 for each producer.
+#[derive(Default)]
+pub(super) struct OutputQueue {
+    /// The bytes at the head of the queue.
+    ready: Vec<u8>,
+    /// Everything after `ready`.
+    waiting: VecDeque<Entry>,
+    size: usize,
+}
+
+/// The reason why the queue could not be drained.
+#[derive(Debug)]
+pub(super) enum DrainError {
+    /// A producer failed. Everything before it was written; everything behind it is dropped.
+    Producer(io::Error),
+    /// The writer failed. Nobody knows how many of the bytes it took.
+    Writer(io::Error),
+}
+
+impl OutputQueue {
+    /// The size of a producer in the queue: one chunk of asynchat's `simple_producer`.
+    const PRODUCER_SIZE: usize = 512;
+
+    /// How much memory `ready` keeps between batches. Normal replies never need more. After one huge
+    /// reply the rest is given back.
+    const KEPT_ROOM: usize = 256 * 1024;
+
+    /// Appends bytes.
+    #[inline]
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.size += bytes.len();
+
+        match self.waiting.back_mut() {
+            None => self.ready.extend_from_slice(bytes),
+            Some(Entry::Bytes(last)) => last.extend_from_slice(bytes),
+            Some(Entry::Produce(_)) => self.waiting.push_back(Entry::Bytes(bytes.to_vec())),
+        }
+    }
+
+    /// Appends a producer.
+    pub(super) fn push_with_producer(&mut self, producer: Box<dyn Producer>) {
+        self.size += Self::PRODUCER_SIZE;
+        self.waiting.push_back(Entry::Produce(producer));
+    }
+
+    /// Returns the number of queued bytes, plus 512 for each producer.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        self.ready.clear();
+        self.waiting.clear();
+        self.size = 0;
+    }
+
+    /// Writes everything, and adds the number of bytes to `written`.
+    ///
+    /// An error, or a panic of a producer, empties the queue. Only bytes that come before the failure
+    /// and were not yet passed to the writer stay.
+    #[inline]
+    pub(super) fn drain(
+        &mut self,
+        writer: &mut impl Write,
+        written: &mut u64,
+    ) -> Result<(), DrainError> {
+        // If this ends early, the entries behind are dropped with this variable.
+        let mut waiting = mem::take(&mut self.waiting);
+        self.size = self.ready.len();
+
+        loop {
+            self.write_ready(writer, written)?;
+
+            match waiting.pop_front() {
+                None => break,
+                Some(Entry::Bytes(bytes)) => self.ready = bytes,
+                Some(Entry::Produce(mut producer)) => loop {
+                    match producer.more().map_err(DrainError::Producer)? {
+                        [] => break,
+                        chunk => write(chunk, writer, written)?,
+                    }
+                },
+            }
+        }
+
+        self.waiting = waiting; // It is empty, and keeps its memory.
+        Ok(())
+    }
+
+    #[inline]
+    fn write_ready(
+        &mut self,
+        writer: &mut impl Write,
+        written: &mut u64,
+    ) -> Result<(), DrainError> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+
+        let result = write(&self.ready, writer, written);
+        self.ready.clear();
+        self.ready.shrink_to(Self::KEPT_ROOM);
+        self.size = 0;
+        result
+    }
+}
+
+#[inline]
+fn write(bytes: &[u8], writer: &mut impl Write, written: &mut u64) -> Result<(), DrainError> {
+    writer
+        .write_all(bytes)
+        .and_then(|()| writer.flush())
+        .map_err(DrainError::Writer)?;
+
+    *written += bytes.len() as u64;
+    Ok(())
+}
+
+impl fmt::Debug for OutputQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputQueue")
+            .field("ready", &self.ready.len())
+            .field("waiting", &self.waiting.len())
+            .field("size", &self.size)
+            .finish()
+    }
+}

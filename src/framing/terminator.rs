@@ -1,0 +1,152 @@
+//! The terminator: the byte string, the byte count, or nothing, that ends a message.
+//!
+//! Python's `set_terminator` takes `bytes`, an `int` or `None`, and looks at the type at every read.
+//! Here the three are an enum. The values that asynchat takes for none (`b""` and `0`) become
+//! [`Terminator::None`] when they are converted, so a byte string always has a first byte.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::Deref;
+
+/// Ends the message that is being received.
+///
+/// You make it by conversion: from `b"\r\n"`, a `str`, a `Vec<u8>` or a `String` for a byte string,
+/// from a `u64` for a count. Empty bytes and a count of 0 mean none, as in asynchat. A literal is not
+/// copied.
+///
+/// ```
+/// use synchat::Terminator;
+///
+/// assert_eq!(Terminator::from(b"\r\n"), Terminator::CRLF);
+/// assert_eq!(Terminator::from(""), Terminator::None);
+/// assert_eq!(Terminator::from(0), Terminator::None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Terminator {
+    /// The message ends with exactly these bytes, wherever reads split them.
+    Bytes(NonEmptyBytes),
+    /// The message ends after this many bytes more. It holds for one message: once they have come,
+    /// the terminator is [`None`](Self::None).
+    Length(NonZeroU64),
+    /// No message ends. Bytes are passed on as they arrive.
+    #[default]
+    None,
+}
+
+/// A byte string with at least one byte, as [`Terminator::Bytes`] holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonEmptyBytes(Cow<'static, [u8]>);
+
+impl Terminator {
+    /// Carriage return and line feed. The article's echo server and most text protocols of the
+    /// internet end their lines with it.
+    pub const CRLF: Self = Self::Bytes(NonEmptyBytes(Cow::Borrowed(b"\r\n")));
+
+    /// Takes `received` bytes of a message from a count. A count ends as none.
+    pub(crate) fn advance(&mut self, received: u64) {
+        if let Self::Length(count) = self {
+            *self = Self::from(count.get().saturating_sub(received));
+        }
+    }
+
+    fn from_bytes(bytes: Cow<'static, [u8]>) -> Self {
+        if bytes.is_empty() {
+            Self::None
+        } else {
+            Self::Bytes(NonEmptyBytes(bytes))
+        }
+    }
+}
+
+impl Deref for NonEmptyBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<u64> for Terminator {
+    fn from(count: u64) -> Self {
+        NonZeroU64::new(count).map_or(Self::None, Self::Length)
+    }
+}
+
+impl From<&'static [u8]> for Terminator {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::from_bytes(Cow::Borrowed(bytes))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Terminator {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self::from_bytes(Cow::Borrowed(bytes))
+    }
+}
+
+impl From<&'static str> for Terminator {
+    fn from(text: &'static str) -> Self {
+        Self::from_bytes(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for Terminator {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from_bytes(Cow::Owned(bytes))
+    }
+}
+
+impl From<String> for Terminator {
+    fn from(text: String) -> Self {
+        Self::from(text.into_bytes())
+    }
+}
+
+/// Prints the form that the command line takes: escaped bytes, `length:N`, or `none`.
+impl fmt::Display for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.escape_ascii().fmt(f),
+            Self::Length(count) => write!(f, "length:{count}"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_bytes_and_a_count_of_zero_mean_none() {
+        let nothings: [Terminator; 6] = [
+            b"".into(),
+            "".into(),
+            Vec::new().into(),
+            String::new().into(),
+            0.into(),
+            Terminator::default(),
+        ];
+        assert!(nothings.iter().all(|nothing| *nothing == Terminator::None));
+    }
+
+    #[test]
+    fn only_a_count_shrinks_and_it_ends_as_none() {
+        let mut count = Terminator::from(5);
+        count.advance(2);
+        assert_eq!(count, Terminator::from(3));
+        count.advance(3);
+        assert_eq!(count, Terminator::None);
+        let mut bytes = Terminator::CRLF;
+        bytes.advance(1);
+        assert_eq!(bytes, Terminator::CRLF);
+    }
+
+    #[test]
+    fn a_terminator_prints_as_the_command_line_takes_it() {
+        assert_eq!(Terminator::CRLF.to_string(), r"\r\n");
+        assert_eq!(Terminator::from(7).to_string(), "length:7");
+        assert_eq!(Terminator::None.to_string(), "none");
+    }
+}

@@ -1,0 +1,185 @@
+//! A listening socket of either family.
+//!
+//! It does not block in `accept` but in `poll`, which also ends when the server must stop. Other ways
+//! to end a blocked `accept` do harm. A shutdown of the socket ends it for every process that shares
+//! it, and a connection to ourselves may not get through a full backlog.
+
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::Address;
+use super::peer::Peer;
+use super::stop_event::StopEvent;
+use super::stream::Stream;
+use super::sys;
+use super::unix_path::OwnedPath;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    /// Somebody else has bound it, and may go on using it.
+    is_shared: bool,
+    /// The path that we bound it to. It is removed with the listener.
+    _path: Option<OwnedPath>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds a socket and listens. `backlog` connections can wait to be accepted.
+    pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
+        let (socket, path) = match address {
+            Address::Tcp(_) | Address::Host { .. } => {
+                (Socket::Tcp(TcpListener::bind(&*address.resolve()?)?), None)
+            }
+            Address::Unix(path) => {
+                let (listener, path) = OwnedPath::bind(path)?;
+                (Socket::Unix(listener), Some(path))
+            }
+            Address::Inherited => return Self::inherit(backlog),
+        };
+        Self::new(socket, path, backlog)
+    }
+
+    /// Takes over the listening socket on our standard input.
+    fn inherit(backlog: u32) -> io::Result<Self> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+
+        Self::take_over(stdin, backlog).map_err(|error| {
+            let problem = format!("standard input is not a bound or listening socket: {error}");
+            io::Error::new(ErrorKind::Unsupported, problem)
+        })
+    }
+
+    /// Takes over a socket of either family that is bound already.
+    pub(crate) fn take_over(descriptor: OwnedFd, backlog: u32) -> io::Result<Self> {
+        let tcp = TcpListener::from(descriptor);
+
+        let socket = match tcp.local_addr() {
+            Ok(address) if address.port() == 0 => return Err(ErrorKind::NotConnected.into()),
+            Ok(_) => Socket::Tcp(tcp),
+            // A Unix socket's address is not one that a TcpListener knows.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                Socket::Unix(OwnedFd::from(tcp).into())
+            }
+            Err(error) => return Err(error),
+        };
+
+        let mut listener = Self::new(socket, None, backlog)?;
+        listener.is_shared = true;
+        Ok(listener)
+    }
+
+    fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
+        sys::listen(socket.as_fd(), backlog)?;
+        socket.set_nonblocking(true)?;
+
+        Ok(Self {
+            socket,
+            is_shared: false,
+            _path: path,
+        })
+    }
+
+    /// Returns true if others may go on using the socket.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Returns the address of the socket, with the real port if it was bound to port 0.
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().map(Address::from),
+            Socket::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Ok(Address::Unix(
+                    address.as_pathname().map(PathBuf::from).unwrap_or_default(),
+                ))
+            }
+        }
+    }
+
+    /// Accepts a connection that waits. If there is none, waits for one, for the order to stop or for
+    /// the timeout, and returns `None`. Call it again then.
+    pub(crate) fn accept(
+        &self,
+        stop: &StopEvent,
+        timeout: Duration,
+    ) -> io::Result<Option<(Stream, Peer)>> {
+        if self.is_shared {
+            // Another process that shares the socket may have changed this.
+            self.socket.set_nonblocking(true)?;
+        }
+
+        match self.accept_one() {
+            Ok((stream, peer)) => {
+                // On some systems the new socket inherits the mode of the listener. If the mode
+                // cannot be changed, the connection is dead already.
+                let is_blocking = stream.socket().set_nonblocking(false);
+                Ok(is_blocking.is_ok().then_some((stream, peer)))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn accept_one(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.accept().map(|(stream, mut address)| {
+                address.set_ip(address.ip().to_canonical());
+                (stream.into(), Peer::Tcp(address))
+            }),
+            Socket::Unix(listener) => listener.accept().map(|(stream, address)| {
+                (
+                    stream.into(),
+                    Peer::Unix(address.as_pathname().map(PathBuf::from)),
+                )
+            }),
+        }
+    }
+}
+
+impl Drop for Listener {
+    /// Sets a shared socket back to blocking, as sockets usually are.
+    fn drop(&mut self) {
+        if self.is_shared {
+            let _ = self.socket.set_nonblocking(false);
+        }
+    }
+}
+
+impl Socket {
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(nonblocking),
+            Self::Unix(listener) => listener.set_nonblocking(nonblocking),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

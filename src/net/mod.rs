@@ -1,0 +1,38 @@
+//! Sockets and the operating system: connections, deadlines, signals. This layer knows no server.
+//!
+//! Read the files in this order:
+//!
+//! 1. `address.rs` is an address as text: `HOST:PORT`, `unix:PATH`, `fd:0`.
+//! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
+//! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
+//! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
+//! 5. `unix_path.rs` owns the path of a Unix socket, `unix_connect.rs` connects to one in time.
+//! 6. `signals.rs` turns signals into values.
+//! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
+
+mod address;
+mod peer;
+
+mod sys;
+
+mod signals;
+mod stop_event;
+
+mod unix_connect;
+mod unix_path;
+
+mod deadlines;
+mod timed_writer;
+
+mod stream;
+
+mod listener;
+
+pub use address::{Address, AddressError};
+pub(crate) use deadlines::Deadlines;
+pub(crate) use listener::Listener;
+pub use peer::Peer;
+pub use signals::{Signal, Signals};
+pub(crate) use stop_event::StopEvent;
+pub(crate) use stream::Stream;
+pub(crate) use timed_writer::TimedWriter;

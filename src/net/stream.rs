@@ -1,0 +1,143 @@
+//! A connected stream socket: TCP over IPv4 and IPv6, or a Unix socket.
+//!
+//! The same system calls read, write and shut down a stream socket of every family. So the descriptor
+//! of a Unix stream is moved into a `TcpStream` once it is connected. A wrapper of our own around both
+//! would cost memory: a `BufReader` reads into `std`'s own types without zeroing its 64 KiB first.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::address::Address;
+use super::unix_connect;
+use crate::conversation::Limits;
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    socket: TcpStream,
+    /// It was shut down by force. Input that arrived before can still be read.
+    is_aborted: AtomicBool,
+}
+
+impl Stream {
+    /// Connects to the first address of a host that answers. Each address has this much time.
+    pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
+        match address {
+            Address::Unix(path) => unix_connect::connect(path, timeout).map(Self::from),
+            Address::Inherited => Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "a listening socket is not a peer",
+            )),
+            Address::Tcp(_) | Address::Host { .. } => {
+                let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+
+                for address in address.resolve()? {
+                    match TcpStream::connect_timeout(&address, timeout) {
+                        Ok(stream) => return Ok(stream.into()),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+        }
+    }
+
+    /// Returns the socket, which can be read and written through a shared reference.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Makes every read and write end, also those that wait now.
+    pub(crate) fn abort(&self) {
+        self.is_aborted.store(true, Ordering::Relaxed);
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Ends our output. Then reads and drops the peer's input until it ends its own output, within
+    /// the limits.
+    ///
+    /// If a socket is closed with unread input, the kernel sends a reset. The peer's kernel may then
+    /// drop our last reply before the peer has read it, and ours may drop output that it has not sent
+    /// yet. A peer that sends much faster than it reads is slowed down, so that the limit of bytes
+    /// lasts for the limit of time.
+    // Inlined, its scratch space would be a page of stack for every connection, and most never get
+    // here.
+    #[inline(never)]
+    pub(crate) fn finish(&self, limits: &Limits) {
+        if self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+
+        let started = Instant::now();
+        let slowest = limits.linger_time.min(Duration::from_secs(2));
+        let mut dropped = 0;
+        let mut scratch = [0; 4096];
+
+        while dropped < limits.linger_bytes && !self.is_aborted.load(Ordering::Relaxed) {
+            let left = limits.linger_time.saturating_sub(started.elapsed());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+
+            match (&self.socket).read(&mut scratch) {
+                Ok(0) => return,
+                Ok(length) => dropped += length as u64,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+
+            // Slow down a peer that is ahead of the pace.
+            let pace = slowest.mul_f64((dropped as f64 / limits.linger_bytes as f64).min(1.0));
+            let early = pace.saturating_sub(started.elapsed());
+            thread::sleep(early.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Sends one line to a peer that is refused, and ends our output. It waits for nothing: a socket
+    /// that was never written to has room for a line.
+    pub(crate) fn dismiss(&self, line: &[u8]) {
+        let _ = self.socket.set_nonblocking(true);
+        let _ = (&self.socket).write(line);
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Drops input of a dismissed peer, up to 64 KiB. Returns true if the peer may send more.
+    pub(crate) fn drop_input(&self) -> bool {
+        let mut scratch = [0; 4096];
+
+        for _ in 0..16 {
+            match (&self.socket).read(&mut scratch) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        // Replies leave in batches already. Nagle's algorithm would wait for more, and delay them.
+        let _ = stream.set_nodelay(true);
+        Self {
+            socket: stream,
+            is_aborted: AtomicBool::new(false),
+        }
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        // A Unix socket has no Nagle's algorithm.
+        Self {
+            socket: OwnedFd::from(stream).into(),
+            is_aborted: AtomicBool::new(false),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Writing with a deadline. A write that finishes quickly never looks at the clock.
+//!
+//! The kernel's send timeout starts again with every call. So the deadline of a batch is a point in
+//! time, and is kept here. The kernel's timeout is only a glance, as in `deadlines.rs`.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::deadlines::{glance, is_no_failure};
+use crate::conversation::Limits;
+
+/// Writes the output of one conversation. The peer must accept each batch within the limit, or
+/// the write fails with [`ErrorKind::WouldBlock`].
+pub(crate) struct TimedWriter<'a> {
+    socket: &'a TcpStream,
+    limit: Option<Duration>,
+}
+
+impl<'a> TimedWriter<'a> {
+    /// The most bytes for one call. A Unix socket's timeout starts again with each 32 KiB that it
+    /// takes, so one call with megabytes for a slow reader would last for minutes.
+    const AT_ONCE: usize = 64 * 1024;
+
+    /// Sets the socket's send timeout.
+    pub(crate) fn new(socket: &'a TcpStream, limits: &Limits) -> Self {
+        let limit = limits.write_timeout;
+        let _ = socket.set_write_timeout(limit.map(|limit| glance(Some(limit))));
+        Self { socket, limit }
+    }
+}
+
+impl Write for TimedWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        let mut deadline = None;
+
+        while !rest.is_empty() {
+            let part = &rest[..rest.len().min(Self::AT_ONCE)];
+            match self.socket.write(part) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    rest = &rest[length..];
+                    // The usual case: everything at once.
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if is_no_failure(&error) => {}
+                Err(error) => return Err(error),
+            }
+
+            // The deadline counts from the beginning of the first call, a glance ago.
+            let Some(limit) = self.limit else { continue };
+            let now = Instant::now();
+            let at = *deadline
+                .get_or_insert_with(|| now.checked_add(limit.saturating_sub(glance(Some(limit)))));
+            if at.is_some_and(|at| now >= at) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

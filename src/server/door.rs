@@ -1,0 +1,67 @@
+//! Refuses connections: tells the peer, logs for the operator.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::farewells::Farewells;
+use super::guard::guarded;
+use super::rate_limited_log::RateLimitedLog;
+use super::refusal::Refusal;
+use super::registry::{Connection, Registry};
+use crate::log_target::SERVER;
+
+/// The accept loop's memory of the connections that it did not let in.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    farewells: Farewells,
+    /// One log per kind of refusal.
+    logs: [RateLimitedLog; Refusal::NAMES.len()],
+    /// The last time at which all places were taken.
+    full: Option<Instant>,
+}
+
+impl Door {
+    /// How long places must have been free before the log says again that there are none.
+    const QUIET: Duration = Duration::from_secs(10);
+
+    /// Refuses a connection: counts it, logs it, tells the peer why.
+    pub(super) fn refuse(
+        &mut self,
+        connection: Arc<Connection>,
+        peer: &str,
+        refusal: Refusal,
+        config: &Config,
+        registry: &Registry,
+    ) {
+        registry.count_refusal(refusal);
+        self.logs[refusal.index()].log(Instant::now(), |others| {
+            log::warn!(
+                target: SERVER,
+                "{refusal}: client_address={peer} not_logged_before={others}"
+            );
+        });
+
+        let line = guarded(|| (config.refusal_line)(refusal)).unwrap_or_default();
+        self.farewells.begin(connection, &line);
+    }
+
+    /// Notes that all places are taken, so that the next connection must wait.
+    pub(super) fn note_full(&mut self, limit: usize) {
+        let now = Instant::now();
+
+        let before = self.full.replace(now);
+        if before.is_none_or(|before| now.duration_since(before) > Self::QUIET) {
+            log::warn!(
+                target: SERVER,
+                "accept: waiting until one of max_connections={limit} has ended"
+            );
+        }
+    }
+
+    /// Closes refused connections whose time is over. Returns how soon this must be called again, if
+    /// any are left.
+    pub(super) fn tend(&mut self) -> Option<Duration> {
+        self.farewells.tend()
+    }
+}

@@ -1,0 +1,50 @@
+//! Threads: the accept loop, one thread per connection, limits, and an orderly end.
+//!
+//! Read the files in this order:
+//!
+//! 1. `accept_loop.rs` is the server: it accepts connections and starts their threads.
+//! 2. `session.rs` is the life of one connection on its thread.
+//! 3. `registry.rs` knows all open connections, and ends them.
+//! 4. `options.rs` is how you configure a server, `config.rs` the values that it makes.
+//! 5. `capacity.rs` finds out how many connections the system can hold.
+//! 6. `door.rs` refuses connections: `refusal.rs` lists the reasons, `farewells.rs` lets the refused
+//!    peer read why, `rate_limited_log.rs` keeps a flood out of the log.
+//! 7. `accept_failure.rs` and `backoff.rs` decide what a failed `accept` means.
+//! 8. `report.rs` counts, `server_handle.rs` controls a server from other threads.
+//!
+//! `guard.rs` catches the panics of foreign code. `ip_network.rs` is a range of IP addresses.
+
+mod ip_network;
+
+mod guard;
+mod rate_limited_log;
+mod refusal;
+
+mod accept_failure;
+mod backoff;
+
+mod config;
+
+mod capacity;
+
+mod report;
+
+mod registry;
+
+mod farewells;
+
+mod door;
+mod server_handle;
+mod session;
+
+mod accept_loop;
+
+mod options;
+
+pub use accept_loop::Server;
+pub use config::Overload;
+pub use ip_network::{IpNetwork, IpNetworkError};
+pub use options::ServerOptions;
+pub use refusal::Refusal;
+pub use report::Report;
+pub use server_handle::ServerHandle;

@@ -1,0 +1,321 @@
+//! The open connections of a server: admits them, counts them, and ends them all.
+//!
+//! One lock guards the registry. It is taken when a connection begins and when it ends, never in
+//! between and never across a blocking call. A connection gives its place back by `Drop`, however its
+//! thread ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::capacity::Room;
+use super::ip_network::IpNetwork;
+use super::refusal::Refusal;
+use super::report::{Ending, Report};
+use crate::conversation::LiveTraffic;
+use crate::log_target::SERVER;
+use crate::net::{Peer, StopEvent, Stream};
+
+/// The state that all threads of one server share.
+#[derive(Debug)]
+pub(super) struct Registry {
+    state: Mutex<State>,
+    /// A connection has ended, or the server must stop.
+    changed: Condvar,
+    /// Once it is set, conversations answer the input that has arrived, and end.
+    stop: StopEvent,
+    /// Counts the turns of the accept loop.
+    heartbeat: AtomicU64,
+}
+
+/// Invariants:
+/// - `per_host` has the number of entries in `open` for each host, and no entry with 0.
+/// - `report` does not include the open connections.
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<Key, Entry>,
+    per_host: HashMap<IpNetwork, usize>,
+    /// The key of the next connection.
+    next: Key,
+    /// How many connections have ended. A connection that ends before a wait begins ends that wait.
+    departed: u64,
+    /// The grace period is over, and the sockets were shut down.
+    is_forcing: bool,
+    report: Report,
+}
+
+type Key = u64;
+
+/// A connection, for its own thread and for the threads that look at it or end it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    pub(super) traffic: LiveTraffic,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Arc<Connection>,
+    /// Its host, if connections are limited per host.
+    host: Option<IpNetwork>,
+    /// It was counted as accepted.
+    has_begun: bool,
+}
+
+impl From<Stream> for Connection {
+    fn from(stream: Stream) -> Self {
+        let traffic = LiveTraffic::default();
+        Self { stream, traffic }
+    }
+}
+
+impl Registry {
+    /// How long threads have to notice that their sockets were shut down.
+    const FORCED_END: Duration = Duration::from_secs(1);
+
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stop: StopEvent::new()?,
+            heartbeat: AtomicU64::new(0),
+        })
+    }
+
+    /// Nothing in this file panics while it holds the lock. If it did, the counts would show it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Admits a connection, if there is room for it.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        connection: Arc<Connection>,
+        peer: &Peer,
+        room: Room,
+    ) -> Result<Admitted, Refusal> {
+        let ip = peer.ip().filter(|_| room.per_address > 0);
+        let host = ip.map(IpNetwork::of_host);
+
+        let key = self.lock().enter(&connection, host, room)?;
+
+        Ok(Admitted {
+            connection,
+            place: Place {
+                registry: Arc::clone(self),
+                key,
+                ending: None,
+            },
+        })
+    }
+
+    pub(super) fn count_refusal(&self, refusal: Refusal) {
+        self.lock().report.add_refusal(refusal);
+    }
+
+    /// Returns true if all places are taken.
+    pub(super) fn is_full(&self, room: Room) -> bool {
+        self.lock().open.len() >= room.connections
+    }
+
+    /// Asks the accept loop and the conversations to end. Returns at once.
+    pub(super) fn stop(&self) {
+        self.stop.set();
+
+        // With the lock, this cannot come between another thread's look and its wait.
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Returns the event of [`stop`](Self::stop).
+    pub(super) fn stop_event(&self) -> &StopEvent {
+        &self.stop
+    }
+
+    /// Begins a turn of the accept loop. Returns the number of connections that have ended, for
+    /// [`wait_for_change`](Self::wait_for_change), or `None` once the server must stop.
+    pub(super) fn begin_turn(&self) -> Option<u64> {
+        self.heartbeat.fetch_add(1, Ordering::Relaxed);
+
+        (!self.stop.is_set()).then(|| self.lock().departed)
+    }
+
+    /// Returns a number that changes while the accept loop runs.
+    pub(super) fn heartbeat(&self) -> u64 {
+        self.heartbeat.load(Ordering::Relaxed)
+    }
+
+    /// Waits until more connections than `departed` have ended, the server must stop, or the timeout
+    /// expires.
+    pub(super) fn wait_for_change(&self, departed: u64, timeout: Duration) {
+        let unchanged = |state: &mut State| !self.stop.is_set() && state.departed == departed;
+
+        drop(
+            self.changed
+                .wait_timeout_while(self.lock(), timeout, unchanged),
+        );
+    }
+
+    /// Waits until all conversations have ended. After the grace period, ends the others by force.
+    /// Returns the final report.
+    pub(super) fn drain(&self, grace: Duration) -> Report {
+        self.stop();
+
+        let mut state = self.lock();
+        for (is_forcing, patience) in [(false, grace), (true, Self::FORCED_END)] {
+            if is_forcing && !state.open.is_empty() {
+                state.is_forcing = true;
+                state.open.values().for_each(Entry::abort);
+            }
+
+            let has_open = |state: &mut State| !state.open.is_empty();
+            let waited = self.changed.wait_timeout_while(state, patience, has_open);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
+
+        self.report()
+    }
+
+    /// Returns the report as it is now.
+    pub(super) fn report(&self) -> Report {
+        let state = self.lock();
+        let mut report = state.report.clone();
+        for entry in state.open.values().filter(|entry| entry.has_begun) {
+            report.open += 1;
+            report.traffic += entry.connection.traffic.load();
+        }
+        drop(state);
+
+        if !report.adds_up() {
+            log::error!(target: SERVER, "the counts of connections do not add up: {report}");
+        }
+        report
+    }
+}
+
+impl State {
+    /// Enters a connection, if there is room for it.
+    fn enter(
+        &mut self,
+        connection: &Arc<Connection>,
+        host: Option<IpNetwork>,
+        room: Room,
+    ) -> Result<Key, Refusal> {
+        let limit = room.connections;
+        if self.open.len() >= limit {
+            return Err(Refusal::Full { limit });
+        }
+
+        if let Some(host) = host {
+            let connections = self.per_host.entry(host).or_default();
+            let limit = room.per_address;
+            if *connections >= limit {
+                return Err(Refusal::AddressFull { limit });
+            }
+            *connections += 1;
+        }
+
+        let key = self.next;
+        self.next += 1;
+        let entry = Entry {
+            connection: Arc::clone(connection),
+            host,
+            has_begun: false,
+        };
+        self.open.insert(key, entry);
+
+        let open = self.open.len() as u64;
+        self.report.most_at_once = self.report.most_at_once.max(open);
+        Ok(key)
+    }
+
+    /// Removes a connection, and its host's count.
+    fn leave(&mut self, key: Key) -> Option<Entry> {
+        let entry = self.open.remove(&key)?;
+
+        if let Some(host) = entry.host
+            && let Some(connections) = self.per_host.get_mut(&host)
+        {
+            *connections -= 1;
+            if *connections == 0 {
+                self.per_host.remove(&host);
+            }
+        }
+
+        self.departed += 1;
+        Some(entry)
+    }
+}
+
+impl Entry {
+    fn abort(&self) {
+        self.connection.stream.abort();
+    }
+}
+
+/// A connection that has a place.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// It is dropped before `place`, which then holds the last reference to the socket.
+    connection: Arc<Connection>,
+    place: Place,
+}
+
+/// Gives the place back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    registry: Arc<Registry>,
+    key: Key,
+    /// The end of the conversation, once it is over.
+    ending: Option<Ending>,
+}
+
+impl Admitted {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns the order at which the conversation must end.
+    pub(super) fn stop_event(&self) -> &StopEvent {
+        &self.place.registry.stop
+    }
+
+    /// Counts the connection as accepted. From here on it will have an ending.
+    pub(super) fn begin(&self) {
+        let mut state = self.place.registry.lock();
+
+        state.report.accepted += 1;
+        if let Some(entry) = state.open.get_mut(&self.place.key) {
+            entry.has_begun = true;
+        }
+    }
+
+    /// Returns true if the server has shut the sockets down.
+    pub(super) fn is_forced(&self) -> bool {
+        self.place.registry.lock().is_forcing
+    }
+
+    /// Notes the end of the conversation. It is counted when the place is given back.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.place.ending = Some(ending);
+    }
+}
+
+impl Drop for Place {
+    /// Leaves the registry, closes the socket, and notifies, in that order: whoever is notified finds
+    /// a free descriptor.
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        let entry = state.leave(self.key);
+        if let Some(ending) = self.ending.take() {
+            state.report.add(ending);
+        }
+        drop(state);
+
+        drop(entry);
+        self.registry.changed.notify_all();
+    }
+}

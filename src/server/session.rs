@@ -1,0 +1,103 @@
+//! The life of one connection on its thread: made, talked over, closed, logged, counted.
+//!
+//! A handler is foreign code. It can panic whenever it is called or dropped, or when its error is
+//! printed. So can the producers that it has queued. Each such call is guarded by itself: everything
+//! after it still happens, and only this conversation ends.
+
+use std::io::Read;
+use std::time::Instant;
+
+use super::guard::guarded;
+use super::registry::Admitted;
+use super::report::Ending;
+use crate::conversation::{
+    CloseReason, Conversation, FillScanner, Handler, Limits, LiveTraffic, Summary, Traffic,
+};
+use crate::framing::Scanner;
+use crate::log_target::SESSION;
+use crate::net::{Deadlines, Peer, TimedWriter};
+
+/// Runs a conversation to its end, and gives the connection's place back.
+pub(super) fn serve<H: Handler>(
+    mut admitted: Admitted,
+    peer: &Peer,
+    make_handler: impl FnOnce(&Peer) -> H,
+    limits: &Limits,
+) -> Summary {
+    let started = Instant::now();
+    admitted.begin();
+    log::info!(target: SESSION, "conn_made: client_address={peer}");
+
+    let stream = &admitted.connection().stream;
+    let filler = Publishing {
+        deadlines: Deadlines::new(stream.socket(), limits, Some(admitted.stop_event())),
+        traffic: &admitted.connection().traffic,
+    };
+    let writer = TimedWriter::new(stream.socket(), limits);
+    let mut conversation = Conversation::new(stream.socket(), writer, filler, limits);
+
+    // Talk.
+    let mut handler = None;
+    let talked = guarded(|| conversation.talk(handler.insert(make_handler(peer))));
+    let reason = talked.unwrap_or_else(|panic| {
+        let _ = guarded(|| conversation.flush_after_panic());
+        CloseReason::HandlerPanic(panic)
+    });
+    let reason = as_forced(reason, admitted.is_forced());
+    let traffic = conversation.traffic;
+
+    // Close. Each step can panic, and the others still happen.
+    let closed = [
+        guarded(|| {
+            if let Some(handler) = &mut handler {
+                handler.handle_close(&reason);
+            }
+        }),
+        guarded(|| drop(handler)),
+        guarded(|| drop(conversation)),
+    ];
+    for panic in closed.into_iter().filter_map(Result::err) {
+        log::warn!(
+            target: SESSION,
+            "a handler panicked while it was closed: client_address={peer} panic={panic:?}"
+        );
+    }
+    if reason.leaves_peer_talking() {
+        stream.finish(limits);
+    }
+
+    // Log and count.
+    let shown = guarded(|| reason.to_string()).unwrap_or_else(|_| reason.name().to_owned());
+    let seconds = started.elapsed().as_secs_f64();
+    log::info!(
+        target: SESSION,
+        "conn_closed: client_address={peer} reason={shown} {traffic} duration={seconds:.6}"
+    );
+    let summary = Summary { reason, traffic };
+    admitted.end(Ending::from(&summary));
+    summary
+}
+
+/// Returns the reason as the server sees it. If the server has shut the socket down, that has ended
+/// the conversation.
+fn as_forced(reason: CloseReason, is_forced: bool) -> CloseReason {
+    use CloseReason::{EndOfStream, Forced, MidMessage, ResetByPeer, TransportError};
+
+    match reason {
+        EndOfStream | MidMessage { .. } | ResetByPeer | TransportError(_) if is_forced => Forced,
+        reason => reason,
+    }
+}
+
+/// Publishes the traffic before each read.
+struct Publishing<'a> {
+    deadlines: Deadlines<'a>,
+    traffic: &'a LiveTraffic,
+}
+
+impl<R: Read> FillScanner<R> for Publishing<'_> {
+    fn fill(&mut self, scanner: &mut Scanner<R>, traffic: &Traffic) -> Result<usize, CloseReason> {
+        self.traffic.publish(traffic);
+        self.deadlines.fill(scanner, traffic)
+    }
+}
