@@ -184,32 +184,70 @@ fn the_readme_names_every_deliberate_difference_from_asynchat() {
         .filter(|line| line.ends_with(',') && !line.starts_with('/'))
         .collect();
     assert!(names.len() >= 6, "{names:?}");
-    let readme = read("README.md");
+    let page = read("tests/README.md");
     for name in names {
         let name = name.trim_end_matches(',');
         assert!(
-            readme.contains(&format!("`{name}`")),
-            "README.md does not explain {name}"
+            page.contains(&format!("`{name}`")),
+            "tests/README.md does not explain {name}"
         );
+    }
+}
+
+/// The rows of the table that follows this heading in `tests/README.md`, as their cells.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, behind) = page
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("tests/README.md has no section {heading:?}"));
+    let rows = behind
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    // An escaped bar is a part of its cell.
+    let cells = rows.map(|row| row.replace("\\|", "\u{2502}"));
+    let cells = cells.map(|row| {
+        row.trim_matches('|')
+            .split('|')
+            .map(str::to_owned)
+            .collect()
+    });
+    cells.collect()
+}
+
+/// Whether this is a test, or a module of tests: `wire`, `wire::a_test`, `heavy::scale::a_test`, or
+/// `matcher::tests::a_test` for one of the library's own.
+fn is_a_test(path: &str) -> bool {
+    let has_test = |file: &Path, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.contains(&format!("fn {name}()"))
+    };
+    match path.split("::").collect::<Vec<_>>()[..] {
+        [module] => root().join(format!("tests/it/{module}.rs")).exists(),
+        ["heavy", module, name] => has_test(&root().join(format!("tests/heavy/{module}.rs")), name),
+        [module, "tests", name] => rust_files("src")
+            .iter()
+            .any(|file| file.ends_with(format!("{module}.rs")) && has_test(file, name)),
+        [module, name] => has_test(&root().join(format!("tests/it/{module}.rs")), name),
+        _ => false,
     }
 }
 
 #[test]
 fn the_tests_that_the_readme_names_exist() {
-    let readme = read("README.md");
-    let (_, threats) = readme
-        .split_once("### Threats, and the tests that attack")
-        .expect("it has a table");
-    let (threats, _) = threats.split_once("\n## ").expect("it has an end");
-    let mut named = 0;
-    for test in threats.split('`').filter(|word| word.contains("::")) {
-        let (module, name) = test.split_once("::").expect("it has a module");
-        let is_there = ["it", "heavy"].iter().any(|folder| {
-            let path = root().join(format!("tests/{folder}/{module}.rs"));
-            fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {name}()")))
-        });
-        assert!(is_there, "there is no test {test}");
-        named += 1;
+    let page = read("tests/README.md");
+    for (heading, least) in [
+        ("Limits, and what happens at them", 17),
+        ("Threats, and the tests that attack", 30),
+    ] {
+        let rows = table(&page, heading);
+        assert!(rows.len() >= least, "{heading}: only {} rows", rows.len());
+        for row in rows {
+            let tests: Vec<_> = row.last().unwrap().split('`').skip(1).step_by(2).collect();
+            assert!(!tests.is_empty(), "no test in {row:?}");
+            for test in tests {
+                assert!(is_a_test(test), "{heading}: there is no test {test}");
+            }
+        }
     }
-    assert!(named > 30, "only {named}");
 }
