@@ -65,7 +65,7 @@ fn systemd_accepts_the_service() {
 }
 
 #[test]
-fn systemd_accepts_the_service_that_its_socket_starts() {
+fn systemd_accepts_the_socket_activated_service() {
     assert_are_units(&[
         "synchat.service",
         "synchat.socket",
@@ -74,7 +74,7 @@ fn systemd_accepts_the_service_that_its_socket_starts() {
 }
 
 #[test]
-fn the_services_limits_hold_the_default_of_connections() {
+fn the_units_limits_hold_the_default_connections() {
     let mut command = tool("prlimit");
     let descriptors: u64 = setting("LimitNOFILE").parse().unwrap();
     let tasks: u64 = setting("TasksMax").parse().unwrap();
@@ -86,7 +86,7 @@ fn the_services_limits_hold_the_default_of_connections() {
 }
 
 #[test]
-fn the_service_makes_no_system_call_that_its_unit_forbids() {
+fn the_server_makes_no_call_that_its_unit_forbids() {
     let directory = Directory::new();
     let calls = directory.at("calls");
     let mut command = tool("strace");
@@ -165,7 +165,7 @@ fn assert_is_started_by_a_connection(socket: &str, address: Address) {
 }
 
 #[test]
-fn a_connection_to_a_socket_of_systemds_starts_the_server() {
+fn a_connection_to_systemds_socket_starts_the_server() {
     let directory = Directory::new();
     let path = directory.at("socket");
     assert_is_started_by_a_connection(path.to_str().unwrap(), Address::Unix(path.clone()));
@@ -319,7 +319,7 @@ fn status_of(id: u32, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_image_has_one_file_and_says_how_to_use_it() {
+fn the_image_has_one_file_and_the_right_settings() {
     let image = image();
     let files: Vec<_> = fs::read_dir(&image.root)
         .unwrap()
@@ -341,7 +341,7 @@ fn the_image_has_one_file_and_says_how_to_use_it() {
 }
 
 #[test]
-fn the_static_binary_serves_in_an_empty_root_directory_and_stops_at_sigterm() {
+fn the_static_binary_serves_in_an_empty_root() {
     let mut command = image().start(tool("env"));
     let mut server = ServerProcess::starts_from(command.env("SYNCHAT_ADDRESS", "127.0.0.1:0"));
     let root = fs::read_link(format!("/proc/{}/root", server.id())).unwrap();
@@ -380,13 +380,13 @@ fn assert_drains_as_process_1(signal: &str) {
 }
 
 #[test]
-fn as_process_1_it_drains_at_sigterm_and_at_sigint() {
+fn as_process_1_it_drains_at_sigterm_and_sigint() {
     assert_drains_as_process_1("TERM");
     assert_drains_as_process_1("INT");
 }
 
 #[test]
-fn started_as_the_image_says_it_listens_where_the_image_says() {
+fn the_images_command_listens_where_the_image_says() {
     let mut unshare = tool("unshare");
     // In a network of its own, since the port may be in use here.
     unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
@@ -411,7 +411,7 @@ fn started_as_the_image_says_it_listens_where_the_image_says() {
 }
 
 #[test]
-fn the_units_and_the_image_leave_time_for_the_grace_period() {
+fn units_and_image_leave_time_for_the_grace_period() {
     // One second more for those who are ended by force.
     let seconds: u64 = setting("TimeoutStopSec")
         .trim_end_matches('s')

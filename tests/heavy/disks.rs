@@ -50,7 +50,7 @@ fn on_a_small_disk(directory: &Directory, redirection: &str) -> (ServerProcess, 
 }
 
 #[test]
-fn a_disk_that_is_full_costs_log_lines_alone_and_when_there_is_room_lines_come_again() {
+fn a_full_disk_costs_only_log_lines() {
     for redirection in ["--log-file disk/log", "2>disk/log", "2>>disk/log"] {
         let directory = Directory::new();
         let (server, log) = on_a_small_disk(&directory, redirection);
@@ -92,7 +92,7 @@ fn assert_counted_where_heard(log: String, redirection: &str) {
 }
 
 #[test]
-fn a_log_and_standard_streams_that_are_always_full_are_done_without() {
+fn streams_that_are_always_full_are_not_needed() {
     let streams = [
         "2>/dev/full",
         ">/dev/full",
@@ -113,7 +113,7 @@ fn a_log_and_standard_streams_that_are_always_full_are_done_without() {
 }
 
 #[test]
-fn standard_streams_that_are_closed_are_done_without() {
+fn closed_standard_streams_are_not_needed() {
     for redirection in [">&-", "2>&-", "<&- >&- 2>&-", "<&- >&- 2>&- --log-file log"] {
         let directory = Directory::new();
         let script = format!("exec \"$0\" \"$1\" -vv {redirection}");
@@ -129,7 +129,7 @@ fn standard_streams_that_are_closed_are_done_without() {
 }
 
 #[test]
-fn a_log_file_on_a_disk_that_is_read_only_is_an_error_at_the_start() {
+fn a_log_file_on_a_read_only_disk_fails_at_start() {
     let directory = Directory::new();
     fs::create_dir(directory.at("disk")).unwrap();
     let script = "mount -t tmpfs -o ro none disk && exec \"$0\" --log-file disk/log";

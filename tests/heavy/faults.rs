@@ -29,7 +29,7 @@ fn a_shortage_in_accept_is_waited_out_and_logged_once() {
 }
 
 #[test]
-fn one_connection_that_fails_in_accept_delays_nobody_and_is_not_logged() {
+fn a_connection_that_fails_in_accept_delays_nobody() {
     for error in ["ECONNABORTED", "EPROTO", "EINTR"] {
         let server = ServerProcess::starts(&[]);
         let inject = format!("accept4:error={error}:when=1..5");
@@ -47,7 +47,7 @@ fn one_connection_that_fails_in_accept_delays_nobody_and_is_not_logged() {
 }
 
 #[test]
-fn an_accept_that_goes_on_failing_does_not_make_the_server_spin() {
+fn a_failing_accept_does_not_make_the_server_spin() {
     let server = ServerProcess::starts(&[]);
     let before = Vitals::of(&server).cpu;
     let injection = Injection::into(&server, Threads::All, "accept4:error=EMFILE");
@@ -70,7 +70,7 @@ fn an_accept_that_goes_on_failing_does_not_make_the_server_spin() {
 }
 
 #[test]
-fn a_thread_that_cannot_be_started_costs_its_connection_which_is_told() {
+fn a_connection_without_a_thread_is_told_too_busy() {
     // The kernel has no thread, or no memory for its stack, or none for the stack's protection.
     let failures = [
         "clone3,clone:error=EAGAIN:when=1",
@@ -91,7 +91,7 @@ fn a_thread_that_cannot_be_started_costs_its_connection_which_is_told() {
 }
 
 #[test]
-fn a_failed_call_in_a_conversation_ends_no_more_than_that_one() {
+fn a_failed_call_ends_only_its_own_conversation() {
     let cases = [
         ("recvfrom:error=EINTR:when=1..20", None),
         ("recvfrom:error=ECONNRESET:when=1", Some("reset-by-peer")),
@@ -145,7 +145,7 @@ fn a_failed_call_in_a_conversation_ends_no_more_than_that_one() {
 }
 
 #[test]
-fn an_end_that_cannot_be_announced_comes_all_the_same() {
+fn a_failed_shutdown_call_still_closes() {
     let server = ServerProcess::starts(&["--max-message", "16"]);
     let injection = Injection::into(&server, Threads::All, "shutdown:error=ENOTCONN");
     let mut peer = server.client();
@@ -160,7 +160,7 @@ fn an_end_that_cannot_be_announced_comes_all_the_same() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_made_to_block_is_let_go() {
+fn a_connection_that_cannot_block_is_dropped() {
     let server = ServerProcess::starts(&[]);
     let injection = Injection::into(&server, Threads::All, "ioctl:error=ENOMEM:when=1");
     let mut peer = server.client();
@@ -172,7 +172,7 @@ fn a_connection_that_cannot_be_made_to_block_is_let_go() {
 }
 
 #[test]
-fn a_poll_that_has_no_memory_is_waited_out_without_spinning() {
+fn a_poll_without_memory_does_not_spin() {
     let server = ServerProcess::starts(&[]);
     let mut resting = server.client();
     resting.sends("one\r\n").expects("one\r\n");
@@ -196,7 +196,7 @@ fn a_poll_that_has_no_memory_is_waited_out_without_spinning() {
 }
 
 #[test]
-fn a_supervisor_whose_wait_fails_does_not_spin_and_stops_the_server() {
+fn a_supervisor_that_cannot_wait_stops_the_server() {
     for inject in ["setsockopt:error=ENOMEM", "recvfrom:error=ENOMEM"] {
         let mut server = ServerProcess::starts(&[]);
         let before = Vitals::of(&server).cpu;
@@ -227,7 +227,7 @@ fn limit_descriptors(server: &ServerProcess, soft: usize) {
 }
 
 #[test]
-fn a_limit_of_descriptors_that_is_lowered_and_raised_again_is_survived() {
+fn a_lowered_descriptor_limit_is_survived() {
     let mut server = ServerProcess::starts(&[]);
     let mut served = server.client();
     served.sends("one\r\n").expects("one\r\n");
@@ -260,7 +260,7 @@ fn a_limit_of_descriptors_that_is_lowered_and_raised_again_is_survived() {
 }
 
 #[test]
-fn connections_that_the_operator_kills_end_alone() {
+fn connections_killed_by_the_operator_end_alone() {
     let server = ServerProcess::starts(&[]);
     let mut peers: Vec<_> = (0..10).map(|_| server.client()).collect();
     for peer in &mut peers {
@@ -304,7 +304,7 @@ fn connections_that_the_operator_kills_end_alone() {
 }
 
 #[test]
-fn a_peer_whose_link_goes_down_is_ended_by_a_deadline_and_its_place_is_free() {
+fn a_peer_whose_link_goes_down_ends_at_a_deadline() {
     let (inside, outside) = (Namespace::new(), Namespace::new());
     inside.ip(&format!(
         "link add inner type veth peer name outer netns {}",
@@ -357,7 +357,7 @@ fn a_peer_whose_link_goes_down_is_ended_by_a_deadline_and_its_place_is_free() {
 }
 
 #[test]
-fn where_giving_way_after_a_reply_costs_time_slices_it_is_soon_left_alone() {
+fn yielding_stops_where_it_costs_time_slices() {
     let server = ServerProcess::starts(&[]);
     let mut client = server.client();
     client.sends("first\r\n").expects("first\r\n");

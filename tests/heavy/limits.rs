@@ -20,7 +20,7 @@ fn told(python: &mut Command, host: &str, server: &ServerProcess, sources: &[&st
 }
 
 #[test]
-fn an_address_has_its_own_limit_and_its_own_places() {
+fn each_address_has_its_own_limit_and_places() {
     let mut server = ServerProcess::starts(&["--max-per-address", "2"]);
     let sources = [
         "127.0.0.1",
@@ -48,7 +48,7 @@ fn an_address_has_its_own_limit_and_its_own_places() {
 }
 
 #[test]
-fn a_network_of_ipv6_has_one_limit_and_an_ipv4_address_counts_as_itself() {
+fn an_ipv6_network_has_one_limit() {
     let namespace = Namespace::new();
     for address in ["1::1", "1::2", "1::3", "2::1"] {
         namespace.ip(&format!("addr add 2001:db8:0:{address}/64 dev lo nodad"));
@@ -84,7 +84,7 @@ fn a_network_of_ipv6_has_one_limit_and_an_ipv4_address_counts_as_itself() {
 }
 
 #[test]
-fn an_ipv4_network_that_is_allowed_is_so_on_an_ipv6_socket_too() {
+fn allow_knows_ipv4_peers_on_an_ipv6_socket() {
     let namespace = Namespace::new();
     let server = namespace.server(&["[::]:0", "--allow", "127.0.0.0/31"]);
     let ask = |host, source| told(&mut namespace.command("python3"), host, &server, &[source]);
@@ -104,7 +104,7 @@ fn an_ipv4_network_that_is_allowed_is_so_on_an_ipv6_socket_too() {
 }
 
 #[test]
-fn where_ipv6_is_off_its_addresses_are_an_error_and_ipv4_works() {
+fn without_ipv6_its_addresses_are_errors_and_ipv4_works() {
     let namespace = Namespace::new();
     let off = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
     runs(namespace.command("sh").args(["-c", off]));
@@ -174,7 +174,7 @@ impl Nobody {
 }
 
 #[test]
-fn an_ordinary_user_is_told_what_to_do_about_a_privileged_port_and_serves_on_another() {
+fn a_privileged_port_is_an_error_with_advice() {
     let nobody = Nobody::new();
     let line = complaint(&run_to_its_end(&mut nobody.server("127.0.0.1:80")), 1);
     assert!(line.contains("cannot listen on 127.0.0.1:80: "), "{line}");
@@ -189,7 +189,7 @@ fn an_ordinary_user_is_told_what_to_do_about_a_privileged_port_and_serves_on_ano
 }
 
 #[test]
-fn an_ordinary_user_who_has_no_more_threads_loses_connections_and_no_more() {
+fn a_user_without_threads_loses_only_connections() {
     let nobody = Nobody::new();
     let server = ServerProcess::starts_from(&mut nobody.server("127.0.0.1:1024"));
     // The limit counts all of this user's threads: so low that there is none to be had.

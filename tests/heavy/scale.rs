@@ -33,7 +33,7 @@ fn address_of(server: &ServerProcess) -> SocketAddr {
 }
 
 #[test]
-fn ten_thousand_who_are_silent_cost_little_memory_no_time_and_nobody_any_patience() {
+fn ten_thousand_idle_connections_cost_little() {
     const IDLE: usize = 10_000;
     // Two seconds of it pass in waiting for peers that do not close; the rest is for a machine that
     // has other things to do than to end ten thousand threads.
@@ -148,7 +148,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
 }
 
 #[test]
-fn a_flood_is_refused_to_the_last_and_those_who_are_in_do_not_notice() {
+fn those_inside_do_not_notice_a_flood() {
     const FLOOD: usize = 20_000;
     const CLIENTS: usize = 4;
     let mut server = server(&["--max-connections", "50"]);
@@ -253,7 +253,7 @@ fn a_gigabyte_without_an_end_takes_no_memory() {
 }
 
 #[test]
-fn a_thousand_unfinished_messages_all_end_at_their_deadline() {
+fn a_thousand_unfinished_messages_end_in_time() {
     let server = server(&["--message-timeout", "2s"]);
     let mut active = server.client();
     active.sends("warm\r\n").expects("warm\r\n");
@@ -277,7 +277,7 @@ fn a_thousand_unfinished_messages_all_end_at_their_deadline() {
 }
 
 #[test]
-fn five_hundred_who_reset_while_they_wait_to_be_accepted_harm_nobody() {
+fn resets_in_the_accept_queue_harm_nobody() {
     let server = server(&[]);
     server.signal("STOP");
     let script = "import socket, struct, sys\n\

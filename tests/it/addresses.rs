@@ -71,7 +71,7 @@ fn an_ipv6_address_is_served() {
 }
 
 #[test]
-fn localhost_is_served_on_a_loopback_address() {
+fn localhost_is_a_loopback_address() {
     let server = serves("localhost:0");
     let address = server.address().as_socket_addr().expect("it is TCP");
     assert!(address.ip().is_loopback(), "{address}");
@@ -90,14 +90,14 @@ fn a_unix_path_is_served() {
 }
 
 #[test]
-fn a_unix_path_may_have_spaces_and_letters_beyond_ascii() {
+fn a_unix_path_can_have_spaces_and_non_ascii_letters() {
     let directory = Directory::new();
     let address = directory.socket("a socket on a path, ümlaut and all");
     assert_echoes(&serves(&address));
 }
 
 #[test]
-fn a_relative_unix_path_is_one_in_the_current_directory() {
+fn a_relative_unix_path_starts_at_the_current_directory() {
     let directory = Directory::new();
     let _server =
         ServerProcess::starts_from(synchat().arg("unix:echo").current_dir(directory.at(".")));
@@ -106,7 +106,7 @@ fn a_relative_unix_path_is_one_in_the_current_directory() {
 }
 
 #[test]
-fn port_0_is_a_free_port_which_the_greeting_and_the_log_name() {
+fn greeting_and_log_name_the_port_that_port_0_got() {
     let (mut server, greeting) = ServerProcess::starts_and_greets(synchat().arg("127.0.0.1:0"));
     let address = server.address().as_socket_addr().expect("it is TCP");
     let port = address.port();
@@ -125,7 +125,7 @@ fn port_0_is_a_free_port_which_the_greeting_and_the_log_name() {
 }
 
 #[test]
-fn the_greeting_has_a_command_that_fits_the_address_and_the_terminator() {
+fn the_greeting_shows_a_client_command_that_works() {
     let directory = Directory::new();
     let address = directory.socket("echo");
     let path = directory.at("echo");
@@ -141,7 +141,7 @@ fn the_greeting_has_a_command_that_fits_the_address_and_the_terminator() {
 }
 
 #[test]
-fn a_port_in_use_is_refused_with_advice_and_goes_on_working() {
+fn a_port_in_use_is_refused_with_advice() {
     let server = serves("127.0.0.1:0");
     let line = refuses(&server.address().to_string());
     assert!(
@@ -154,7 +154,7 @@ fn a_port_in_use_is_refused_with_advice_and_goes_on_working() {
 }
 
 #[test]
-fn the_port_of_a_server_that_was_killed_can_be_had_at_once() {
+fn a_killed_servers_port_is_free_at_once() {
     let server = serves("127.0.0.1:0");
     let address = server.address().to_string();
     // A connection that the server was first to end is what keeps a port from others.
@@ -166,7 +166,7 @@ fn the_port_of_a_server_that_was_killed_can_be_had_at_once() {
 }
 
 #[test]
-fn an_address_of_another_machine_is_refused_with_advice() {
+fn another_machines_address_is_refused_with_advice() {
     // Reserved for documentation: nobody's.
     let line = refuses("192.0.2.1:0");
     assert!(
@@ -176,7 +176,7 @@ fn an_address_of_another_machine_is_refused_with_advice() {
 }
 
 #[test]
-fn a_path_that_a_killed_server_has_left_is_replaced() {
+fn a_killed_servers_path_is_replaced() {
     let directory = Directory::new();
     let address = directory.socket("echo");
     let server = serves(&address);
@@ -193,7 +193,7 @@ fn a_path_that_a_killed_server_has_left_is_replaced() {
 }
 
 #[test]
-fn a_path_with_a_live_server_is_refused_and_the_server_goes_on() {
+fn a_live_servers_path_is_refused() {
     let directory = Directory::new();
     let address = directory.socket("echo");
     let server = serves(&address);
@@ -247,7 +247,7 @@ fn a_datagram_socket_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn a_path_in_a_directory_that_is_missing_is_refused_with_advice() {
+fn a_path_in_a_missing_directory_is_refused_with_advice() {
     let directory = Directory::new();
     let line = refuses(&directory.socket("missing/echo"));
     assert!(line.ends_with("; make its directory first"), "{line}");
@@ -255,7 +255,7 @@ fn a_path_in_a_directory_that_is_missing_is_refused_with_advice() {
 }
 
 #[test]
-fn a_path_longer_than_the_kernel_takes_is_refused() {
+fn a_path_too_long_for_the_kernel_is_refused() {
     let directory = Directory::new();
     refuses(&directory.socket("x".repeat(120)));
 }
@@ -277,7 +277,7 @@ fn an_inherited_tcp_socket_is_served() {
 }
 
 #[test]
-fn an_inherited_unix_socket_is_served_and_its_path_is_left_to_its_owner() {
+fn an_inherited_unix_socket_keeps_its_path() {
     let directory = Directory::new();
     let listener = UnixListener::bind(directory.at("echo")).unwrap();
     let mut command = synchat();
@@ -301,7 +301,7 @@ fn a_client_that_came_before_the_server_is_served() {
 }
 
 #[test]
-fn a_standard_input_that_is_no_socket_is_refused() {
+fn a_stdin_that_is_not_a_socket_is_refused() {
     refuses_to_inherit(Stdio::null());
     refuses_to_inherit(File::open(env!("CARGO_MANIFEST_PATH")).unwrap());
     let (reader, _writer) = io::pipe().unwrap();
@@ -309,7 +309,7 @@ fn a_standard_input_that_is_no_socket_is_refused() {
 }
 
 #[test]
-fn a_standard_input_that_is_a_connected_socket_is_refused() {
+fn a_stdin_that_is_a_connected_socket_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     refuses_to_inherit(OwnedFd::from(connected));
@@ -318,7 +318,7 @@ fn a_standard_input_that_is_a_connected_socket_is_refused() {
 }
 
 #[test]
-fn a_standard_input_that_is_a_datagram_socket_is_refused() {
+fn a_stdin_that_is_a_datagram_socket_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     refuses_to_inherit(OwnedFd::from(socket));
     let (socket, _other) = UnixDatagram::pair().unwrap();
@@ -326,7 +326,7 @@ fn a_standard_input_that_is_a_datagram_socket_is_refused() {
 }
 
 #[test]
-fn the_complaint_about_standard_input_says_what_it_should_be() {
+fn the_error_says_what_stdin_should_be() {
     let (connected, _other) = UnixStream::pair().unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
     let inputs = [

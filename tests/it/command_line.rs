@@ -103,7 +103,7 @@ fn an_unknown_option_is_named() {
 }
 
 #[test]
-fn an_option_without_its_value_is_named_with_what_is_missing() {
+fn an_option_without_its_value_is_named() {
     for (option, value) in [
         ("--handler", "NAME"),
         ("--terminator", "T"),
@@ -130,7 +130,7 @@ fn a_switch_takes_no_value() {
 }
 
 #[test]
-fn help_and_version_take_no_value_either() {
+fn help_and_version_take_no_value() {
     for option in ["--help=1", "--version="] {
         let (name, _) = option.split_once('=').unwrap();
         assert_refused(&[option], &[option, &format!("{name} takes no value")]);
@@ -138,7 +138,7 @@ fn help_and_version_take_no_value_either() {
 }
 
 #[test]
-fn a_value_that_is_not_accepted_is_named_with_the_form_that_is() {
+fn a_bad_value_is_named_with_a_good_form() {
     let bytes = "a number of bytes, or of KiB or MiB as in 64KiB, from ";
     let number = "a number from 1 to 2147483647";
     let too_long = "one of: close, discard";
@@ -173,7 +173,7 @@ fn a_value_that_is_not_accepted_is_named_with_the_form_that_is() {
 }
 
 #[test]
-fn a_bad_terminator_is_named_with_the_form_that_is_good() {
+fn a_bad_terminator_is_named_with_the_good_forms() {
     let escapes = r"\r \n \t \0 \\ \xHH";
     let cases = [
         ("", "crlf, lf, nul, none, length:N, or bytes"),
@@ -194,7 +194,7 @@ fn a_bad_terminator_is_named_with_the_form_that_is_good() {
 }
 
 #[test]
-fn a_length_above_the_limit_of_messages_is_refused_with_advice() {
+fn a_length_above_max_message_is_refused_with_advice() {
     assert_refused(
         &["--terminator", "length:65537"],
         &["--terminator length:65537", "--max-message 65536", "raise"],
@@ -217,7 +217,7 @@ fn two_addresses_are_both_named() {
 }
 
 #[test]
-fn a_bad_address_is_named_with_what_is_wrong_and_the_forms_that_are_good() {
+fn a_bad_address_is_named_with_the_good_forms() {
     let cases = [
         ("", "no port"),
         ("localhost", "no port"),
@@ -259,7 +259,7 @@ fn an_argument_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn a_complaint_about_an_argument_with_line_ends_is_one_line() {
+fn line_ends_in_an_argument_are_escaped_in_the_error() {
     for arguments in [
         &["--no\nsuch"][..],
         &["-\n"],
@@ -277,7 +277,7 @@ fn a_complaint_about_an_argument_with_line_ends_is_one_line() {
 }
 
 #[test]
-fn a_bad_value_of_each_variable_is_refused_and_the_variable_named() {
+fn a_bad_value_in_any_variable_is_refused_by_name() {
     for name in VARIABLES {
         let value = match name {
             "SYNCHAT_LOG_FILE" => "",
@@ -348,7 +348,7 @@ fn variables_set_what_flags_set() {
 }
 
 #[test]
-fn the_variable_for_quiet_silences_the_log_but_not_the_greeting() {
+fn synchat_quiet_silences_the_log_but_not_the_greeting() {
     let mut command = synchat();
     command.arg("127.0.0.1:0").env("SYNCHAT_QUIET", "1");
     let (server, greeting) = ServerProcess::starts_and_greets(&mut command);
@@ -382,7 +382,7 @@ fn a_flag_beats_the_environment_which_beats_the_default() {
 }
 
 #[test]
-fn variables_that_no_option_has_are_left_alone() {
+fn variables_without_an_option_are_ignored() {
     // Container engines make these for a service of that name.
     let server = server_with_environment(
         &[
@@ -397,7 +397,7 @@ fn variables_that_no_option_has_are_left_alone() {
 }
 
 #[test]
-fn a_value_may_be_attached_or_stand_apart() {
+fn a_value_can_be_attached_or_separate() {
     for arguments in [&["--backlog=9"][..], &["--backlog", "9"]] {
         assert_eq!(backlog(ServerProcess::starts(arguments)), "9");
     }
@@ -407,7 +407,7 @@ fn a_value_may_be_attached_or_stand_apart() {
 }
 
 #[test]
-fn of_an_option_given_twice_the_last_one_counts() {
+fn the_last_of_two_equal_options_counts() {
     let server = ServerProcess::starts(&["--backlog", "3", "--backlog=4"]);
     assert_eq!(backlog(server), "4");
     let mut server = ServerProcess::starts(&["-q", "-v"]);
@@ -416,7 +416,7 @@ fn of_an_option_given_twice_the_last_one_counts() {
 }
 
 #[test]
-fn the_address_may_stand_before_or_behind_the_options() {
+fn the_address_can_stand_before_or_after_the_options() {
     for arguments in [
         &["127.0.0.1:0", "--backlog", "9"][..],
         &["--backlog", "9", "127.0.0.1:0"],
@@ -489,14 +489,14 @@ fn the_short_help_has_a_line_for_each_option() {
 }
 
 #[test]
-fn the_version_is_the_packages() {
+fn the_version_is_that_of_the_package() {
     let version = format!("synchat {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(printed(&run(&["-V"])), version);
     assert_eq!(printed(&run(&["--version"])), version);
 }
 
 #[test]
-fn help_is_given_whatever_else_is_asked_for() {
+fn help_wins_over_everything_else() {
     let help = printed(&run(&["--help"]));
     assert_eq!(printed(&run(&["127.0.0.1:0", "-v", "--help"])), help);
     assert_eq!(printed(&run(&["--help", "--nope"])), help);
@@ -514,14 +514,14 @@ fn run_printing_to(stdout: Stdio, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn help_for_a_reader_that_is_gone_is_no_failure() {
+fn help_for_a_closed_pipe_succeeds() {
     for option in ["-h", "--help", "-V"] {
         assert_eq!(printed(&run_printing_to(a_broken_pipe(), &[option])), "");
     }
 }
 
 #[test]
-fn help_on_a_full_device_is_a_failure_told_in_one_line() {
+fn help_on_a_full_device_fails_with_one_line() {
     for option in ["-h", "--help", "-V"] {
         let line = complaint(&run_printing_to(a_full_device(), &[option]), 1);
         assert!(line.contains("No space left on device"), "{line}");
@@ -529,7 +529,7 @@ fn help_on_a_full_device_is_a_failure_told_in_one_line() {
 }
 
 #[test]
-fn a_complaint_that_nobody_can_read_still_has_its_exit_code() {
+fn an_error_that_nobody_can_read_keeps_its_exit_code() {
     for stderr in [a_broken_pipe(), a_full_device()] {
         let mut command = synchat();
         command.arg("--nope").stdout(Stdio::null()).stderr(stderr);
@@ -551,13 +551,13 @@ fn assert_serves_without_its_greeting(command: &mut Command) {
 }
 
 #[test]
-fn a_greeting_that_cannot_be_printed_does_not_stop_the_server() {
+fn a_greeting_that_cannot_be_printed_stops_nothing() {
     assert_serves_without_its_greeting(synchat().stdout(a_broken_pipe()));
     assert_serves_without_its_greeting(synchat().stdout(a_full_device()));
 }
 
 #[test]
-fn each_connections_thread_has_the_stack_that_was_asked_for() {
+fn each_thread_has_the_stack_size_that_was_asked_for() {
     for (asked, kib) in [("64KiB", 64), ("1MiB", 1024)] {
         let server = ServerProcess::starts(&["--stack-size", asked, "-vv"]);
         // The smallest stack has to suffice for the longest message, with every callback logged.

@@ -59,7 +59,7 @@ fn with_message_timeout(more: &[&str]) -> ServerProcess {
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_told_and_ended_at_the_idle_deadline() {
+fn a_silent_peer_is_told_and_closed_when_idle_too_long() {
     let mut server = with_idle_timeout("crlf");
     let since = Instant::now();
     is_cut(&mut server.client(), since, IDLE);
@@ -72,7 +72,7 @@ fn a_peer_that_says_nothing_is_told_and_ended_at_the_idle_deadline() {
 }
 
 #[test]
-fn the_idle_deadline_counts_from_the_last_message() {
+fn idle_time_counts_from_the_last_message() {
     let server = with_idle_timeout("crlf");
     let mut peer = server.client();
     let mut since = Instant::now();
@@ -86,7 +86,7 @@ fn the_idle_deadline_counts_from_the_last_message() {
 }
 
 #[test]
-fn where_an_error_could_be_taken_for_an_echo_a_silent_peer_gets_the_end_alone() {
+fn without_a_byte_string_a_silent_peer_gets_no_error_line() {
     for terminator in ["none", "length:5"] {
         let server = with_idle_timeout(terminator);
         let mut peer = server.client();
@@ -109,7 +109,7 @@ fn drips(mut peer: Peer, duration: Duration) -> JoinHandle<()> {
 }
 
 #[test]
-fn bytes_that_drip_do_not_prolong_a_message() {
+fn dripping_bytes_do_not_extend_a_message() {
     let mut server = with_message_timeout(&[]);
     let (mut peer, since) = (server.client(), Instant::now());
     let dripping = drips(peer.clone(), LIMIT * 2);
@@ -123,7 +123,7 @@ fn bytes_that_drip_do_not_prolong_a_message() {
 }
 
 #[test]
-fn a_message_that_is_discarded_has_a_deadline_too() {
+fn a_discarded_message_has_a_deadline_too() {
     let server = with_message_timeout(&["--max-message", "16", "--too-long", "discard"]);
     let (mut peer, since) = (server.client(), Instant::now());
     peer.sends("x".repeat(100));
@@ -134,7 +134,7 @@ fn a_message_that_is_discarded_has_a_deadline_too() {
 }
 
 #[test]
-fn silence_in_a_message_ends_at_the_message_deadline_even_if_it_may_be_its_end() {
+fn half_a_terminator_does_not_stop_the_message_clock() {
     let server = with_message_timeout(&[]);
     for half in ["hel", "\r", "hello\r"] {
         let mut peer = server.client();
@@ -150,7 +150,7 @@ fn silence_in_a_message_ends_at_the_message_deadline_even_if_it_may_be_its_end()
 }
 
 #[test]
-fn each_message_has_a_deadline_of_its_own() {
+fn each_message_gets_its_own_deadline() {
     let server = with_message_timeout(&[]);
     let mut peer = server.client();
     peer.sends("hel");
@@ -164,7 +164,7 @@ fn each_message_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn a_deadline_between_messages_is_none_within_and_the_other_way_round() {
+fn idle_and_message_timeouts_do_not_mix() {
     let options = ["--idle-timeout", "300ms", "--message-timeout", "3s"];
     let server = ServerProcess::starts(&options);
     let mut slow = server.client();
@@ -182,7 +182,7 @@ fn a_deadline_between_messages_is_none_within_and_the_other_way_round() {
 }
 
 #[test]
-fn who_goes_on_sending_behind_a_deadline_gets_the_line_and_no_reset() {
+fn a_late_sender_gets_the_error_line_and_no_reset() {
     let server = with_message_timeout(&[]);
     let (mut peer, since) = (server.client(), Instant::now());
     peer.sends("hel").expects(MESSAGE);
@@ -276,7 +276,7 @@ fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
 }
 
 #[test]
-fn a_peer_that_reads_slowly_but_each_batch_in_time_is_not_cut_and_one_that_is_too_slow_is() {
+fn a_slow_reader_is_cut_only_when_a_batch_is_late() {
     let directory = Directory::new();
     let mut server = on_a_unix_socket(&directory, &["--write-timeout", "500ms"]);
     assert_eq!(reads_slowly(&server, 48 * 1024), 1 << 20);
@@ -289,7 +289,7 @@ fn a_peer_that_reads_slowly_but_each_batch_in_time_is_not_cut_and_one_that_is_to
 }
 
 #[test]
-fn a_deadline_of_0_is_none_and_the_log_warns_of_it() {
+fn timeout_0_means_no_limit_and_the_log_warns() {
     let directory = Directory::new();
     for option in ["--idle-timeout", "--message-timeout", "--write-timeout"] {
         let mut server = on_a_unix_socket(&directory, &[option, "0"]);
@@ -308,7 +308,7 @@ fn a_deadline_of_0_is_none_and_the_log_warns_of_it() {
 }
 
 #[test]
-fn the_counts_name_each_deadline() {
+fn the_report_counts_each_kind_of_timeout() {
     let directory = Directory::new();
     let timeouts = ["--idle-timeout", "--message-timeout", "--write-timeout"];
     let options: Vec<_> = timeouts.iter().flat_map(|name| [*name, "300ms"]).collect();
@@ -325,7 +325,7 @@ fn the_counts_name_each_deadline() {
 }
 
 #[test]
-fn a_hundred_peers_that_never_read_do_not_delay_a_healthy_one() {
+fn a_hundred_stuck_readers_do_not_delay_a_healthy_peer() {
     let directory = Directory::new();
     let mut server = on_a_unix_socket(&directory, &["--write-timeout", "1s"]);
     let stuck: Vec<_> = (0..100).map(|_| never_reads(&server)).collect();
@@ -347,7 +347,7 @@ fn a_hundred_peers_that_never_read_do_not_delay_a_healthy_one() {
 }
 
 #[test]
-fn hundreds_of_unfinished_messages_all_end_at_their_deadline() {
+fn hundreds_of_unfinished_messages_end_in_time() {
     // As many as a process that may have 1024 files open can hold, beside other tests.
     const PEERS: usize = 400;
     let options = ["--message-timeout", "1s", "--max-connections", "401"];
@@ -430,7 +430,7 @@ fn a_client_keeps_the_same_deadlines() {
 }
 
 #[test]
-fn a_client_waits_for_a_busy_server_as_long_as_its_connect_timeout() {
+fn a_client_waits_for_its_connect_timeout() {
     let directory = Directory::new();
     let address: Address = directory.socket("busy").parse().unwrap();
     let options = ServerOptions::new().request_queue_size(0);
@@ -492,7 +492,7 @@ fn sleeps_of_connections(server: &ServerProcess) -> u64 {
 }
 
 #[test]
-fn a_peer_that_takes_its_time_wakes_its_thread_once_a_line() {
+fn a_slow_peer_wakes_its_thread_once_a_line() {
     let server = ServerProcess::starts(&[]);
     let mut peer = server.client();
     let mut says_seldom = |lines| {
@@ -510,7 +510,7 @@ fn a_peer_that_takes_its_time_wakes_its_thread_once_a_line() {
 }
 
 #[test]
-fn a_long_reply_that_drips_out_of_a_unix_socket_is_cut_too() {
+fn a_slow_reader_on_a_unix_socket_is_cut_too() {
     let directory = Directory::new();
     let server = ServerProcess::starts_from(synchat().arg(directory.socket("echo")).args([
         "--max-message",

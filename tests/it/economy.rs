@@ -133,7 +133,7 @@ impl Handler for Netstrings {
 }
 
 #[test]
-fn a_protocol_that_changes_its_terminator_at_every_message_allocates_nothing() {
+fn changing_the_terminator_allocates_nothing() {
     check_no_allocations(Netstrings::default(), b"5:hello,");
     check_no_allocations(
         Netstrings::default(),
@@ -142,7 +142,7 @@ fn a_protocol_that_changes_its_terminator_at_every_message_allocates_nothing() {
 }
 
 #[test]
-fn every_read_is_answered_by_one_write_of_all_its_replies() {
+fn each_read_is_answered_with_one_write() {
     let lines = b"hello\r\n".repeat(9000); // no more than one read, and less than the queue's bound
     let calls = Calls::default();
     let mut allocations = Vec::new();

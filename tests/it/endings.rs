@@ -77,7 +77,7 @@ fn obedient() -> (Serving, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn e1_a_peer_that_half_closes_still_gets_every_reply() {
+fn e1_a_half_closed_peer_gets_every_reply() {
     let (serving, closed) = obedient();
     let mut client = serving.client();
     client.sends(b"x\r\n".repeat(1000)).half_closes();
@@ -87,7 +87,7 @@ fn e1_a_peer_that_half_closes_still_gets_every_reply() {
 }
 
 #[test]
-fn e2_the_last_reply_arrives_though_input_was_left_unread() {
+fn e2_the_last_reply_arrives_despite_unread_input() {
     let (serving, _) = obedient();
     for ending in ["quit", "fail", "panic"] {
         // Far more behind the ending than one read takes.
@@ -110,7 +110,7 @@ fn e2_the_last_reply_arrives_though_input_was_left_unread() {
 }
 
 #[test]
-fn e2_the_wait_for_a_peer_that_goes_on_sending_is_bounded() {
+fn e2_the_wait_for_a_persistent_sender_is_bounded() {
     let limits = Limits {
         linger_time: Duration::from_millis(300),
         ..Limits::default()
@@ -136,7 +136,7 @@ fn e2_the_wait_for_a_peer_that_goes_on_sending_is_bounded() {
 }
 
 #[test]
-fn e3_every_connection_has_one_reason_that_is_told_and_counted() {
+fn e3_every_connection_has_exactly_one_close_reason() {
     let (serving, closed) = obedient();
     let ends = [
         ("", "end-of-stream"),
@@ -183,7 +183,7 @@ fn e3_every_connection_has_one_reason_that_is_told_and_counted() {
 }
 
 #[test]
-fn e3_a_peer_that_resets_is_told_from_one_that_closes() {
+fn e3_a_reset_is_not_an_orderly_close() {
     let (serving, closed) = obedient();
     let mut client = serving.client();
     client.sends("x\r\n");
@@ -200,7 +200,7 @@ fn e3_a_peer_that_resets_is_told_from_one_that_closes() {
 }
 
 #[test]
-fn e4_a_panic_ends_one_connection_and_no_other() {
+fn e4_a_panic_ends_only_its_own_connection() {
     let (serving, _) = obedient();
     let mut bystander = serving.client();
     bystander.sends("before\r\n").expects("before: done\r\n");
@@ -224,7 +224,7 @@ fn e4_a_panic_ends_one_connection_and_no_other() {
 }
 
 #[test]
-fn e4_a_factory_or_a_handle_close_or_a_drop_that_panics_ends_one_connection() {
+fn e4_a_panic_outside_the_callbacks_ends_one_connection() {
     struct Rude;
     impl Handler for Rude {
         fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
@@ -325,7 +325,7 @@ impl Drop for Explosive {
 }
 
 #[test]
-fn e4_whatever_panics_and_however_much_of_it_one_connection_ends_and_is_counted() {
+fn e4_a_connection_that_panics_again_is_counted_once() {
     let plans = [
         "c", "p", "cp", "t", "h", "d", "hd", "cphd", "tphd", "e", "ephd",
     ];
@@ -359,7 +359,7 @@ fn e4_whatever_panics_and_however_much_of_it_one_connection_ends_and_is_counted(
 }
 
 #[test]
-fn e4_a_panic_does_not_end_the_caller_of_handle_request() {
+fn e4_handle_request_survives_a_panic() {
     for plan in ["cphd", "tphd", "ephd"] {
         let server = Server::bind("127.0.0.1:0").unwrap();
         let mut client = Peer::connects(server.local_addr());
@@ -374,7 +374,7 @@ fn e4_a_panic_does_not_end_the_caller_of_handle_request() {
 }
 
 #[test]
-fn a_wait_without_end_for_a_peer_is_no_overflow() {
+fn an_endless_timeout_does_not_overflow() {
     let limits = Limits {
         linger_time: Duration::MAX,
         ..Limits::default()

@@ -135,7 +135,7 @@ fn terminators<const N: usize>(list: [&'static str; N]) -> Vec<Terminator> {
 }
 
 #[test]
-fn every_terminator_is_found_in_every_stream_however_it_is_cut() {
+fn every_terminator_in_every_stream_in_every_cut() {
     for terminator in ["a", "aa", "ab", "aaa", "aab", "aba", "abb", "abab"] {
         check_all(b"ab", 10, &terminators([terminator]));
     }
@@ -144,7 +144,7 @@ fn every_terminator_is_found_in_every_stream_however_it_is_cut() {
 }
 
 #[test]
-fn every_count_is_found_in_every_stream_however_it_is_cut() {
+fn every_count_in_every_stream_in_every_cut() {
     for count in ["1", "2", "3", "5"] {
         check_all(b"ab", 10, &terminators([count]));
     }
@@ -152,7 +152,7 @@ fn every_count_is_found_in_every_stream_however_it_is_cut() {
 }
 
 #[test]
-fn every_change_of_terminator_holds_from_the_next_byte_on() {
+fn every_terminator_change_holds_from_the_next_byte() {
     for list in [
         ["a", "ab"],
         ["ab", "ba"],

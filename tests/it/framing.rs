@@ -106,20 +106,20 @@ fn close(reason: &str) -> Heard {
 use Heard::{Connect, Found};
 
 #[test]
-fn f1_empty_bytes_and_a_count_of_zero_are_no_terminator() {
+fn f1_empty_bytes_and_count_zero_are_no_terminator() {
     check_plain("", b"a\r\n", &[data("a\r\n"), close("end-of-stream")]);
     check_plain(0, b"a\r\n", &[data("a\r\n"), close("end-of-stream")]);
     check_plain(Terminator::None, b"", &[close("end-of-stream")]);
 }
 
 #[test]
-fn f2_each_message_is_its_data_and_then_found_terminator() {
+fn f2_a_message_is_data_then_found_terminator() {
     let expected = [data("ab"), Found, data("c"), Found, close("end-of-stream")];
     check_plain(Terminator::CRLF, b"ab\r\nc\r\n", &expected);
 }
 
 #[test]
-fn f2_an_empty_message_is_found_terminator_alone() {
+fn f2_an_empty_message_is_only_found_terminator() {
     check_plain(
         Terminator::CRLF,
         b"\r\n\r\na\r\n\r\n",
@@ -135,7 +135,7 @@ fn f2_an_empty_message_is_found_terminator_alone() {
 }
 
 #[test]
-fn f2_a_message_longer_than_the_buffer_comes_in_pieces_that_are_the_message() {
+fn f2_a_message_larger_than_the_buffer_comes_in_pieces() {
     let long = b"0123456789".repeat(20_000);
     let limits = Limits {
         max_message: 1 << 20,
@@ -153,7 +153,7 @@ fn f2_a_message_longer_than_the_buffer_comes_in_pieces_that_are_the_message() {
 }
 
 #[test]
-fn f3_a_terminator_is_found_behind_what_looked_like_its_beginning() {
+fn f3_a_false_start_does_not_hide_the_terminator() {
     check_plain("aab", b"aaab", &[data("a"), Found, close("end-of-stream")]);
     check_plain(
         Terminator::CRLF,
@@ -179,7 +179,7 @@ fn f3_a_terminator_is_found_behind_what_looked_like_its_beginning() {
 }
 
 #[test]
-fn f3_a_terminator_that_overlaps_itself_is_found_from_the_left() {
+fn f3_a_self_overlapping_terminator_matches_leftmost() {
     check_plain(
         "aa",
         b"aaaaa",
@@ -208,7 +208,7 @@ fn f3_a_terminator_of_all_byte_values_is_found() {
 }
 
 #[test]
-fn f4_a_terminator_set_by_found_terminator_governs_the_very_next_byte() {
+fn f4_a_new_terminator_governs_the_very_next_byte() {
     let case = Case {
         stream: b"3;abc2;de0;\n4;wxyz",
         expected: &[
@@ -250,7 +250,7 @@ fn f4_a_terminator_set_by_found_terminator_governs_the_very_next_byte() {
 }
 
 #[test]
-fn f4_bytes_held_back_are_looked_at_again_under_a_new_terminator() {
+fn f4_held_back_bytes_meet_the_new_terminator() {
     // Of the first read "." is told and "ab" held back, as the beginning of "abc". Now "b" is the
     // terminator.
     for rest in [&b"c!"[..], b"x", b""] {
@@ -306,7 +306,7 @@ fn f4_bytes_put_back_twice_keep_their_order() {
 }
 
 #[test]
-fn f4_a_terminator_set_while_its_predecessor_was_already_found_takes_that_ones_bytes_as_data() {
+fn f4_a_replaced_terminators_bytes_become_data() {
     let case = Case {
         stream: b"a\r\nb;",
         expected: &[data("a\r\nb"), Found, close("end-of-stream")],
@@ -325,7 +325,7 @@ fn f4_a_terminator_set_while_its_predecessor_was_already_found_takes_that_ones_b
 }
 
 #[test]
-fn f5_a_count_is_reached_whatever_the_bytes_are_and_holds_once() {
+fn f5_a_count_ignores_byte_values_and_holds_once() {
     check_plain(
         3,
         b"\r\nabc",
@@ -344,7 +344,7 @@ fn f5_a_count_is_reached_whatever_the_bytes_are_and_holds_once() {
 }
 
 #[test]
-fn f5_partial_data_is_told_at_once_with_what_remains_and_none_remains_in_found_terminator() {
+fn f5_partial_data_comes_with_the_remaining_count() {
     let mut seen = Vec::new();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         match heard {
@@ -368,7 +368,7 @@ fn f5_partial_data_is_told_at_once_with_what_remains_and_none_remains_in_found_t
 }
 
 #[test]
-fn f5_a_terminator_that_a_callback_sets_wins_over_the_end_of_a_count() {
+fn f5_a_callbacks_terminator_beats_the_end_of_a_count() {
     let case = Case {
         stream: b"abcd;e",
         expected: &[
@@ -402,7 +402,7 @@ fn f5_a_terminator_that_a_callback_sets_wins_over_the_end_of_a_count() {
 }
 
 #[test]
-fn f5_a_count_that_a_peer_announces_takes_no_memory() {
+fn f5_an_announced_count_takes_no_memory() {
     let limits = Limits {
         max_message: u64::MAX,
         ..Limits::default()
@@ -421,7 +421,7 @@ fn f5_a_count_that_a_peer_announces_takes_no_memory() {
 }
 
 #[test]
-fn f7_bytes_held_back_at_the_end_of_the_stream_are_data() {
+fn f7_bytes_held_back_at_the_end_are_data() {
     check_plain(
         Terminator::CRLF,
         b"a\r",
@@ -440,7 +440,7 @@ fn f7_bytes_held_back_at_the_end_of_the_stream_are_data() {
 }
 
 #[test]
-fn f7_the_end_of_the_stream_between_messages_is_clean() {
+fn f7_an_end_between_messages_is_clean() {
     check_plain(Terminator::CRLF, b"", &[close("end-of-stream")]);
     check_plain(
         Terminator::CRLF,
@@ -497,7 +497,7 @@ fn check_limit(too_long: TooLong, stream: &[u8], expected: &[Heard]) {
 }
 
 #[test]
-fn f8_a_message_at_the_limit_passes_and_a_longer_one_closes() {
+fn f8_at_the_limit_passes_and_above_it_closes() {
     check_limit(
         TooLong::Close,
         b"1234\r\n",
@@ -518,7 +518,7 @@ fn f8_a_message_at_the_limit_passes_and_a_longer_one_closes() {
 }
 
 #[test]
-fn f8_a_longer_message_can_be_passed_over_and_is_told_once_in_its_place() {
+fn f8_discard_reports_a_long_message_once_in_its_place() {
     check_limit(
         TooLong::Discard,
         b"1\r\n1234567890\r\n2\r\n12345\r\n1234\r\n",
@@ -542,7 +542,7 @@ fn f8_a_longer_message_can_be_passed_over_and_is_told_once_in_its_place() {
 }
 
 #[test]
-fn f8_a_count_beyond_the_limit_is_passed_over_and_is_spent() {
+fn f8_discard_spends_a_count_above_the_limit() {
     let limits = Limits {
         max_message: 4,
         too_long: TooLong::Discard,
@@ -587,7 +587,7 @@ fn f8_without_a_terminator_there_is_no_limit() {
 }
 
 #[test]
-fn f7_a_message_whose_terminator_was_taken_away_is_not_unterminated() {
+fn f7_a_removed_terminator_leaves_nothing_unterminated() {
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         match heard {
             Connect => chat.set_terminator(Terminator::CRLF),

@@ -282,7 +282,7 @@ fn lines() -> impl Iterator<Item = (usize, &'static str)> {
 }
 
 #[test]
-fn every_recorded_conversation_goes_as_it_went_with_asynchat_but_for_the_listed_differences() {
+fn every_trace_replays_but_for_the_listed_differences() {
     let mut replayed = 0;
     let mut failures = Vec::new();
     for (number, line) in lines() {
@@ -308,7 +308,7 @@ fn every_recorded_conversation_goes_as_it_went_with_asynchat_but_for_the_listed_
 }
 
 #[test]
-fn every_listed_difference_shows_in_a_recorded_conversation_of_its_own() {
+fn every_listed_difference_has_a_trace_of_its_own() {
     for difference in Difference::ALL {
         let shows = lines().any(|(_, line)| {
             Case::parse(line)
@@ -323,7 +323,7 @@ fn every_listed_difference_shows_in_a_recorded_conversation_of_its_own() {
 }
 
 #[test]
-fn a_conversation_is_recorded_twice_only_where_the_two_differ() {
+fn synchats_own_trace_stands_only_where_it_differs() {
     for (number, line) in lines() {
         let case = Case::parse(line);
         if let Some((differences, promised)) = &case.difference {

@@ -77,7 +77,7 @@ fn floods(peer: &Peer, chunk: Vec<u8>, times: usize) -> thread::JoinHandle<bool>
 }
 
 #[test]
-fn a_message_of_256_mib_takes_no_memory_and_is_told_the_limit() {
+fn a_message_of_256_mib_takes_no_memory() {
     let error = "error: message longer than 65536 bytes\r\n";
     for policy in ["close", "discard"] {
         let server = ServerProcess::starts(&["--too-long", policy]);
@@ -103,7 +103,7 @@ fn a_message_of_256_mib_takes_no_memory_and_is_told_the_limit() {
 }
 
 #[test]
-fn a_message_of_about_the_limit_is_judged_alike_wherever_its_packets_are_cut() {
+fn packet_cuts_do_not_change_the_verdict_at_the_limit() {
     const LIMIT: usize = 64 * 1024;
     let server = ServerProcess::starts(&["--too-long", "discard"]);
     let mut peer = server.client();
@@ -148,7 +148,7 @@ fn expect_ends(server: &mut ServerProcess, count: usize, reason: &str) {
 }
 
 #[test]
-fn five_hundred_resets_in_the_middle_of_a_message_end_five_hundred_connections() {
+fn five_hundred_resets_in_mid_message_end_only_themselves() {
     let mut server = ServerProcess::starts(&[]);
     assert_serves(&server);
     expect_ends(&mut server, 1, "end-of-stream");
@@ -164,7 +164,7 @@ fn five_hundred_resets_in_the_middle_of_a_message_end_five_hundred_connections()
 }
 
 #[test]
-fn five_hundred_clients_that_are_gone_before_they_are_accepted_harm_nobody() {
+fn clients_gone_before_accept_harm_nobody() {
     let server = ServerProcess::starts(&[]);
     assert_serves(&server);
     let before = Holdings::at_rest(&server);
@@ -180,7 +180,7 @@ fn five_hundred_clients_that_are_gone_before_they_are_accepted_harm_nobody() {
 }
 
 #[test]
-fn five_hundred_clients_that_reset_when_they_are_refused_harm_nobody() {
+fn refused_clients_that_reset_harm_nobody() {
     let mut server = ServerProcess::starts(&["--max-connections", "1"]);
     let mut guest = server.client();
     guest.sends("hello\r\n").expects("hello\r\n");
@@ -215,7 +215,7 @@ fn time_of_echo(server: &ServerProcess, message: &[u8]) -> Duration {
 }
 
 #[test]
-fn the_worst_input_for_a_terminator_is_not_much_slower_than_any() {
+fn the_worst_input_takes_no_more_than_20_times_as_long() {
     let almost = "a".repeat(2000);
     let terminator = almost.clone() + "b";
     let options = ["--max-connections", "2", "--max-message", "32MiB"];
@@ -271,7 +271,7 @@ fn expected_replies(mut bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn garbage_is_cut_into_messages_like_anything_else() {
+fn garbage_is_framed_like_any_other_bytes() {
     let mut server = ServerProcess::starts(&["--too-long", "discard", "-v"]);
     let garbage = garbage(8 * MIB);
     let expected = expected_replies(&garbage);

@@ -33,7 +33,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_manifest_names_log_and_simplelog_and_no_other_package() {
+fn log_and_simplelog_are_the_only_packages() {
     let manifest = read("Cargo.toml");
     let mut section = "";
     let mut packages = Vec::new();
@@ -50,7 +50,7 @@ fn the_manifest_names_log_and_simplelog_and_no_other_package() {
 }
 
 #[test]
-fn unsafe_code_is_in_sys_alone() {
+fn only_sys_has_unsafe_code() {
     for file in rust_files("src") {
         let text = read(&file);
         let is_sys = file.ends_with("src/net/sys.rs");
@@ -66,7 +66,7 @@ fn unsafe_code_is_in_sys_alone() {
 }
 
 #[test]
-fn simplelog_is_named_by_the_command_line_alone() {
+fn only_the_command_line_names_simplelog() {
     for file in rust_files("src") {
         let named = read(&file).contains("simplelog");
         assert!(
@@ -78,7 +78,7 @@ fn simplelog_is_named_by_the_command_line_alone() {
 }
 
 #[test]
-fn every_file_opens_with_what_it_is() {
+fn every_file_opens_with_a_module_comment() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
         assert!(read(&file).starts_with("//!"), "{}", file.display());
     }
@@ -169,7 +169,7 @@ fn the_crates_map_names_every_layer() {
 }
 
 #[test]
-fn the_readme_names_every_deliberate_difference_from_asynchat() {
+fn the_page_explains_every_difference_from_asynchat() {
     let golden = read("tests/it/golden.rs");
     let list = golden
         .split_once("enum Difference {")
@@ -234,7 +234,7 @@ fn is_a_test(path: &str) -> bool {
 }
 
 #[test]
-fn the_tests_that_the_readme_names_exist() {
+fn the_tests_that_the_page_names_exist() {
     let page = read("tests/README.md");
     for (heading, least) in [
         ("Limits, and what happens at them", 17),
@@ -250,4 +250,42 @@ fn the_tests_that_the_readme_names_exist() {
             }
         }
     }
+}
+
+/// The names of the tests in a file.
+fn tests_in(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim_start) {
+        if line.starts_with("#[test]") {
+            is_test = true;
+        } else if let Some(definition) = line.strip_prefix("fn ")
+            && is_test
+        {
+            names.extend(definition.split('(').next());
+            is_test = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn test_names_have_at_most_70_characters() {
+    const LONGEST: usize = 70;
+    let folders = ["tests/it", "tests/heavy"];
+    let mut seen = 0;
+
+    for file in folders.into_iter().flat_map(rust_files) {
+        for name in tests_in(&read(&file)) {
+            seen += 1;
+            assert!(
+                name.len() <= LONGEST,
+                "{}: {name} has {} characters, the longest name may have {LONGEST}",
+                file.display(),
+                name.len()
+            );
+        }
+    }
+
+    assert!(seen > 300, "only {seen} tests are found");
 }

@@ -48,7 +48,7 @@ fn fills(server: &ServerProcess, limit: usize) -> Vec<Peer> {
 }
 
 #[test]
-fn as_many_as_the_limit_are_served_and_one_more_is_told_so_until_one_leaves() {
+fn one_connection_over_the_limit_is_refused() {
     let server = ServerProcess::starts(&["--max-connections", "3"]);
     let mut peers = fills(&server, 3);
     for _ in 0..3 {
@@ -60,7 +60,7 @@ fn as_many_as_the_limit_are_served_and_one_more_is_told_so_until_one_leaves() {
 }
 
 #[test]
-fn a_refused_peer_that_sends_a_megabyte_before_it_reads_gets_the_line_and_no_reset() {
+fn a_refused_sender_gets_the_line_and_no_reset() {
     let server = ServerProcess::starts(&["--max-connections", "1"]);
     let mut peers = fills(&server, 1);
     let mut refused = server.client();
@@ -92,7 +92,7 @@ fn connects_again_and_again(address: &Address, times: usize, refusal: &str) -> u
 }
 
 #[test]
-fn in_a_flood_each_is_served_or_told_counted_and_logged_once_a_second_and_nothing_is_left_of_it() {
+fn in_a_flood_each_connection_is_served_or_refused() {
     let mut server = ServerProcess::starts(&["--max-connections", "20"]);
     let mut healthy: Vec<_> = (0..18).map(|_| served(&server)).collect();
     let resources = |server: &ServerProcess| (server.descriptors(), server.threads());
@@ -138,7 +138,7 @@ fn in_a_flood_each_is_served_or_told_counted_and_logged_once_a_second_and_nothin
 }
 
 #[test]
-fn with_overload_wait_one_more_waits_and_nobody_is_refused() {
+fn with_overload_wait_one_more_waits() {
     let mut server = ServerProcess::starts(&["--max-connections", "2", "--overload", "wait"]);
     let mut peers = vec![served(&server), served(&server)];
     let mut waiting = server.client();
@@ -163,7 +163,7 @@ fn with_overload_wait_one_more_waits_and_nobody_is_refused() {
 }
 
 #[test]
-fn an_address_has_so_many_connections_and_unix_sockets_have_no_address() {
+fn each_address_has_its_own_limit() {
     let options = ["--max-per-address", "2", "--max-connections", "4"];
     let refusal = "error: too many connections from this address, the limit is 2\r\n";
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -204,7 +204,7 @@ fn check_allowed(address: &str, options: &[&str], environment: &str, is_served: 
 }
 
 #[test]
-fn only_those_are_served_who_are_allowed() {
+fn only_allowed_networks_are_served() {
     let v4 = "127.0.0.1:0";
     let v6 = "[::1]:0";
     let none: &[&str] = &[];
@@ -247,7 +247,7 @@ fn only_those_are_served_who_are_allowed() {
 }
 
 #[test]
-fn where_an_error_could_be_taken_for_an_echo_a_refused_peer_gets_the_end_alone() {
+fn without_a_byte_string_a_refused_peer_gets_no_error_line() {
     for terminator in ["length:4", "none"] {
         let options = ["--terminator", terminator, "--max-connections", "1"];
         let server = ServerProcess::starts(&options);
@@ -277,7 +277,7 @@ fn with_a_hundred_descriptors(options: &[&str]) -> Command {
 }
 
 #[test]
-fn a_default_that_the_system_cannot_hold_is_lowered_with_a_warning() {
+fn a_default_too_high_for_the_system_is_lowered() {
     let mut server = ServerProcess::starts_from(&mut with_a_hundred_descriptors(&[]));
     let warning = server.logs("max_connections lowered from 1024 to 68");
     assert!(
@@ -296,7 +296,7 @@ fn a_default_that_the_system_cannot_hold_is_lowered_with_a_warning() {
 }
 
 #[test]
-fn a_limit_that_is_asked_for_and_that_the_system_cannot_hold_is_an_error() {
+fn a_limit_too_high_for_the_system_is_an_error() {
     let mut command = with_a_hundred_descriptors(&["-q", "--max-connections", "69"]);
     let line = complaint(&run_to_its_end(&mut command), 1);
     for named in ["69", "68", "RLIMIT_NOFILE", "ulimit -n", "100"] {
@@ -307,7 +307,7 @@ fn a_limit_that_is_asked_for_and_that_the_system_cannot_hold_is_an_error() {
 }
 
 #[test]
-fn limits_that_are_none_are_bad_usage() {
+fn impossible_values_are_bad_usage() {
     let cases = [
         ("--max-connections", "0"),
         ("--max-connections", "-1"),
@@ -350,7 +350,7 @@ fn stuffs(address: &Address) -> UnixStream {
 }
 
 #[test]
-fn the_memory_that_is_said_to_suffice_suffices() {
+fn memory_stays_within_the_formula() {
     const CONNECTIONS: usize = 100;
     let directory = Directory::new();
     let mut command = synchat();
@@ -432,7 +432,7 @@ fn check_that_four_have_room(serving: &Serving) {
 }
 
 #[test]
-fn after_hundreds_of_panics_and_failures_the_limit_is_what_it_was_and_the_counts_always_add_up() {
+fn hundreds_of_panics_free_their_places_and_add_up() {
     let options = ServerOptions::new().max_connections(4);
     let server = options.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let serving = Serving::starts(server, |_| Unreliable::default());

@@ -125,7 +125,7 @@ fn a_line_has_time_level_thread_target_and_message() {
 }
 
 #[test]
-fn a_connection_is_logged_when_it_is_made_and_when_it_is_closed() {
+fn a_connection_logs_its_beginning_and_its_end() {
     let mut server = ServerProcess::starts(&[]);
     let address = server.address().to_string();
     let lines = conversation(&mut server, "one\r\ntwo\r\n");
@@ -150,7 +150,7 @@ fn a_connection_is_logged_when_it_is_made_and_when_it_is_closed() {
 }
 
 #[test]
-fn verbose_shows_each_callback_in_the_order_of_its_calls() {
+fn verbose_shows_each_callback_in_order() {
     for option in ["-v", "--verbose"] {
         let mut server = ServerProcess::starts(&[option, "--log-time", "none"]);
         let lines = conversation(&mut server, "one\r\n\r\n");
@@ -200,7 +200,7 @@ fn quiet_shows_the_greeting_but_no_connections() {
 }
 
 #[test]
-fn a_line_may_begin_with_a_date_or_with_no_time_at_all() {
+fn a_line_can_begin_with_a_date_or_no_time() {
     let mut server = ServerProcess::starts(&["--log-time", "rfc3339"]);
     for line in conversation(&mut server, "hello\r\n") {
         let created = parsed(&line).created.to_owned();
@@ -262,7 +262,7 @@ fn a_log_file_that_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn no_bytes_of_a_peer_can_forge_a_line() {
+fn a_peers_bytes_cannot_forge_a_line() {
     let mut server = ServerProcess::starts(&["-v", "--terminator", "END"]);
     let forged = "1600000000.000000     INFO 1 synchat::server conn_made: client_address=1.2.3.4:5";
     let ends: [&[u8]; 7] = [
@@ -310,7 +310,7 @@ fn a_path_with_a_line_end_cannot_forge_a_line() {
 }
 
 #[test]
-fn long_data_is_cut_and_its_length_named() {
+fn long_data_is_cut_and_its_length_shown() {
     let mut server = ServerProcess::starts(&["-v"]);
     let text = "0123456789".repeat(30);
     let lines = conversation(&mut server, &format!("{text}\r\n"));
@@ -325,7 +325,7 @@ fn long_data_is_cut_and_its_length_named() {
 }
 
 #[test]
-fn the_lines_of_many_connections_do_not_mix() {
+fn lines_of_many_connections_do_not_mix() {
     // All their lines fit into the log's queue: none is lost.
     const CLIENTS: usize = 16;
     const MESSAGES: usize = 20;
@@ -355,14 +355,14 @@ fn the_lines_of_many_connections_do_not_mix() {
 }
 
 #[test]
-fn a_log_on_a_full_device_stays_unknown_to_clients() {
+fn clients_do_not_notice_a_full_device() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     assert_serves(&ServerProcess::starts(&["-v", "--log-file", "/dev/full"]));
     assert_serves(&unheard(synchat().arg("-v").stdout(full()).stderr(full())));
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_stays_unknown_to_clients() {
+fn clients_do_not_notice_a_closed_pipe() {
     let broken = || {
         let (_, writer) = io::pipe().unwrap();
         Stdio::from(writer)
@@ -385,7 +385,7 @@ fn unread() -> (ServerProcess, PipeReader) {
 const FLOOD: usize = 5000;
 
 #[test]
-fn a_log_that_nobody_reads_holds_nobody_up_and_says_later_how_many_lines_it_has_lost() {
+fn an_unread_pipe_blocks_nobody_and_lost_lines_are_counted() {
     let (mut server, log) = unread();
     let flood = "\r\n".repeat(FLOOD);
     let mut peers = [server.client(), server.client()];
@@ -424,7 +424,7 @@ fn resident(process: u32) -> u64 {
 }
 
 #[test]
-fn a_flood_of_lines_for_a_slow_reader_takes_bounded_memory() {
+fn a_flood_for_a_slow_reader_takes_bounded_memory() {
     let (server, mut log) = unread();
     thread::spawn(move || {
         // Until the server ends.
@@ -459,7 +459,7 @@ fn loses_its_socket(mut command: Command, messages: &[u8]) -> Running {
 }
 
 #[test]
-fn a_process_that_ends_has_logged_all_before_it_complains() {
+fn all_lines_are_written_before_the_last_error() {
     let (log, writer) = io::pipe().unwrap();
     let mut command = synchat();
     command.stdout(Stdio::null()).stderr(writer);
@@ -486,7 +486,7 @@ fn a_process_that_ends_has_logged_all_before_it_complains() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_a_process_from_ending() {
+fn an_unread_pipe_does_not_delay_the_exit() {
     let (_unread, writer) = io::pipe().unwrap();
     let mut command = synchat();
     command.args(["--log-file", "/dev/stdout"]);
@@ -497,7 +497,7 @@ fn a_log_that_nobody_reads_does_not_keep_a_process_from_ending() {
 }
 
 #[test]
-fn a_log_that_gets_no_thread_is_a_failure_told_in_one_line() {
+fn a_writer_without_a_thread_fails_with_one_line() {
     // More than there are addresses for, and taken for threads that ask for no stack of their own.
     let mut command = synchat();
     command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());

@@ -92,13 +92,13 @@ fn assert_is_told_of_the_beginning_and_the_end(manager: &Manager) {
 }
 
 #[test]
-fn a_manager_at_a_path_is_told_of_the_beginning_and_the_end() {
+fn a_manager_at_a_path_hears_of_start_and_stop() {
     assert_is_told_of_the_beginning_and_the_end(&Manager::at_a_path());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_manager_with_an_abstract_name_is_told_of_the_beginning_and_the_end() {
+fn an_abstract_manager_hears_of_start_and_stop() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::SocketAddr;
 
@@ -113,7 +113,7 @@ fn a_manager_with_an_abstract_name_is_told_of_the_beginning_and_the_end() {
 }
 
 #[test]
-fn when_the_manager_is_told_that_it_is_ready_the_server_listens_and_obeys_signals() {
+fn ready_means_listening_and_obeying_signals() {
     let manager = Manager::at_a_path();
     let directory = Directory::new();
     let address = directory.socket("echo");
@@ -141,7 +141,7 @@ fn a_server_that_cannot_listen_is_never_ready() {
 }
 
 #[test]
-fn a_watchdog_gets_a_sign_of_life_within_its_time_also_while_the_server_drains() {
+fn the_watchdog_is_fed_in_time_even_while_draining() {
     let manager = Manager::at_a_path();
     // Shorter than the time from one turn of the accept loop to the next.
     let patience = Duration::from_millis(800);
@@ -176,7 +176,7 @@ fn a_watchdog_gets_a_sign_of_life_within_its_time_also_while_the_server_drains()
 }
 
 #[test]
-fn a_watchdog_of_another_process_gets_no_sign_of_life() {
+fn another_processs_watchdog_is_not_fed() {
     let manager = Manager::at_a_path();
     let mut command = manager.service();
     command.env("WATCHDOG_USEC", "2000");
@@ -190,7 +190,7 @@ fn a_watchdog_of_another_process_gets_no_sign_of_life() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_harms_nobody_and_is_warned_of_once() {
+fn a_manager_that_does_not_read_is_one_warning() {
     let manager = Manager::at_a_path();
     // As many as the queue takes: ten by default.
     let filler = UnixDatagram::unbound().unwrap();
@@ -207,7 +207,7 @@ fn a_manager_that_does_not_read_harms_nobody_and_is_warned_of_once() {
 }
 
 #[test]
-fn a_manager_that_is_gone_harms_nobody_and_is_warned_of_once() {
+fn a_manager_that_is_gone_is_one_warning() {
     let manager = Manager::at_a_path();
     let server = ServerProcess::starts_from(manager.service().env("WATCHDOG_USEC", "2000"));
     while manager.hears() != "WATCHDOG=1" {}
@@ -218,7 +218,7 @@ fn a_manager_that_is_gone_harms_nobody_and_is_warned_of_once() {
 }
 
 #[test]
-fn an_address_that_can_be_no_managers_is_warned_of_and_ignored() {
+fn an_impossible_address_is_one_warning() {
     for name in ["", "notify", "./notify", "@", "vsock:2:1", "/none/notify"] {
         let mut command = service_of(OsStr::new(name));
         let server = ServerProcess::starts_from(command.env("WATCHDOG_USEC", "2000"));
@@ -228,7 +228,7 @@ fn an_address_that_can_be_no_managers_is_warned_of_and_ignored() {
 }
 
 #[test]
-fn a_watchdogs_time_that_is_none_is_warned_of_and_ignored() {
+fn an_impossible_watchdog_time_is_one_warning() {
     for time in ["", "0", "-1", "soon"] {
         let manager = Manager::at_a_path();
         let server = ServerProcess::starts_from(manager.service().env("WATCHDOG_USEC", time));

@@ -71,7 +71,7 @@ impl Producer for Failing {
 }
 
 #[test]
-fn o1_wire_order_is_push_order_whatever_is_pushed() {
+fn o1_wire_order_is_push_order() {
     let mut output = Vec::new();
     let summary = talk(&b";;;"[..], &mut output, |number, chat| {
         chat.push(format!("<{number}"))?;
@@ -100,7 +100,7 @@ fn o1_wire_order_is_push_order_whatever_is_pushed() {
 }
 
 #[test]
-fn o2_a_producer_is_asked_only_when_all_before_it_is_written() {
+fn o2_a_producer_is_asked_only_at_the_head_of_the_queue() {
     let calls = Calls::default();
     talk(&b";"[..], calls.writer(), |_, chat| {
         chat.push("before")?;
@@ -124,7 +124,7 @@ fn o2_a_producer_is_asked_only_when_all_before_it_is_written() {
 }
 
 #[test]
-fn o2_a_source_far_larger_than_memory_should_hold_costs_one_chunk() {
+fn o2_a_huge_producer_costs_one_chunk_of_memory() {
     struct Counted(u64);
     impl io::Write for Counted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -149,7 +149,7 @@ fn o2_a_source_far_larger_than_memory_should_hold_costs_one_chunk() {
 }
 
 #[test]
-fn o2_a_producer_that_fails_ends_the_conversation_and_nothing_follows_the_hole() {
+fn o2_nothing_follows_a_failed_producer() {
     let mut output = Vec::new();
     let summary = talk(&b";;"[..], &mut output, |number, chat| {
         chat.push(format!("<{number}>"))?;
@@ -171,7 +171,7 @@ fn o2_a_producer_that_fails_ends_the_conversation_and_nothing_follows_the_hole()
 }
 
 #[test]
-fn o3_replies_to_one_read_leave_in_one_write_before_the_next_read() {
+fn o3_replies_to_one_read_leave_in_one_write() {
     let calls = Calls::default();
     let reads = Chunks::new([&b"a;b;c;d"[..], b";", b"e;f"]);
     talk(calls.reader(reads), calls.writer(), |number, chat| {
@@ -191,7 +191,7 @@ fn o3_replies_to_one_read_leave_in_one_write_before_the_next_read() {
 }
 
 #[test]
-fn o3_a_reply_is_not_kept_back_by_what_may_be_the_beginning_of_a_terminator() {
+fn o3_half_a_terminator_does_not_hold_a_reply_back() {
     let calls = Calls::default();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| match heard {
         Heard::Connect => {
@@ -222,7 +222,7 @@ fn o3_a_reply_is_not_kept_back_by_what_may_be_the_beginning_of_a_terminator() {
 }
 
 #[test]
-fn o3_what_the_very_last_callback_pushes_is_sent() {
+fn o3_the_last_callbacks_output_is_sent() {
     // The held-back \r is told when the stream has ended, so this push comes after the last read.
     let mut output = Vec::new();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| match heard {
@@ -238,7 +238,7 @@ fn o3_what_the_very_last_callback_pushes_is_sent() {
 }
 
 #[test]
-fn o4_the_queue_is_drained_when_it_is_past_its_bound() {
+fn o4_a_queue_past_its_bound_is_drained() {
     let calls = Calls::default();
     let limits = Limits {
         max_queued: 100,
@@ -258,7 +258,7 @@ fn o4_the_queue_is_drained_when_it_is_past_its_bound() {
 }
 
 #[test]
-fn o4_producers_count_in_the_bound_too() {
+fn o4_producers_count_toward_the_bound() {
     static ALIVE: AtomicUsize = AtomicUsize::new(0);
     static MOST: AtomicUsize = AtomicUsize::new(0);
     struct Counted;
@@ -289,7 +289,7 @@ fn o4_producers_count_in_the_bound_too() {
 }
 
 #[test]
-fn o5_close_when_done_sends_what_was_pushed_and_refuses_what_comes_later() {
+fn o5_close_when_done_sends_the_queue_and_refuses_more() {
     let mut output = Vec::new();
     let late = Arc::new(Mutex::new(Vec::new()));
     let summary = talk(&b";;;;"[..], &mut output, |number, chat| {
@@ -316,7 +316,7 @@ fn o5_close_when_done_sends_what_was_pushed_and_refuses_what_comes_later() {
 }
 
 #[test]
-fn o5_close_when_done_in_handle_connect_reads_nothing() {
+fn o5_close_when_done_at_the_start_reads_nothing() {
     let calls = Calls::default();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         assert_eq!(*heard, Heard::Connect);
@@ -334,7 +334,7 @@ fn o5_close_when_done_in_handle_connect_reads_nothing() {
 }
 
 #[test]
-fn o5_discard_buffers_drops_queued_output_and_unread_input() {
+fn o5_discard_buffers_drops_output_and_unread_input() {
     let mut output = Vec::new();
     let chunks = Chunks::new([&b"a;b;c"[..], b"d;e;"]);
     let summary = talk(chunks, &mut output, |number, chat| {
@@ -370,7 +370,7 @@ fn o5_discard_buffers_keeps_a_pending_close() {
 }
 
 #[test]
-fn a_writer_that_takes_little_and_is_interrupted_gets_all() {
+fn a_reluctant_writer_gets_everything() {
     let mut output = Reluctant::default();
     let reply = b"0123456789".repeat(1000);
     talk(&b";;"[..], &mut output, |_, chat| {
@@ -381,7 +381,7 @@ fn a_writer_that_takes_little_and_is_interrupted_gets_all() {
 }
 
 #[test]
-fn a_peer_that_is_gone_while_it_is_written_to_ends_the_conversation() {
+fn a_write_to_a_gone_peer_ends_the_conversation() {
     for fails_after in [0, 3, 50] {
         let mut output = Reluctant {
             fails_after: Some(fails_after),
@@ -398,7 +398,7 @@ fn a_peer_that_is_gone_while_it_is_written_to_ends_the_conversation() {
 }
 
 #[test]
-fn replies_before_a_read_that_fails_are_sent() {
+fn replies_before_a_failed_read_are_sent() {
     let mut output = Vec::new();
     let input = Chunks::new([&b"a;b;c"[..]]).then_fails(io::ErrorKind::ConnectionReset);
     let summary = talk(input, &mut output, |number, chat| {
@@ -416,7 +416,7 @@ fn replies_before_a_read_that_fails_are_sent() {
 }
 
 #[test]
-fn replies_to_the_messages_before_an_error_are_sent() {
+fn replies_before_a_handler_error_are_sent() {
     let mut output = Vec::new();
     let summary = talk(&b";;;"[..], &mut output, |number, chat| {
         chat.push(format!("<{number}>"))?;
@@ -435,7 +435,7 @@ fn replies_to_the_messages_before_an_error_are_sent() {
 
 #[test]
 #[should_panic(expected = "the producer panics")]
-fn outside_of_a_server_a_panic_is_passed_on() {
+fn without_a_server_a_panic_reaches_the_caller() {
     talk(&b";"[..], io::sink(), |_, chat| {
         Ok(chat.push_with_producer(Failing {
             asked: 0,

@@ -97,7 +97,7 @@ fn starts(address: &Address, options: &[&str]) -> Running {
 }
 
 #[test]
-fn each_echo_has_a_line_and_all_of_them_a_summary() {
+fn each_echo_has_a_line_and_the_run_a_summary() {
     let server = ServerProcess::starts(&[]);
     let lines = printed(&pings(server.address(), &["-i0"]), 0);
     assert_eq!(lines.len(), 6, "{lines:?}");
@@ -121,7 +121,7 @@ fn each_echo_has_a_line_and_all_of_them_a_summary() {
 }
 
 #[test]
-fn quiet_is_the_summary_alone() {
+fn quiet_prints_only_the_summary() {
     let server = ServerProcess::starts(&[]);
     let lines = printed(&pings(server.address(), &["-qc1"]), 0);
     assert_eq!(lines.len(), 2);
@@ -131,7 +131,7 @@ fn quiet_is_the_summary_alone() {
 }
 
 #[test]
-fn a_unix_socket_and_a_host_by_name_can_be_pinged() {
+fn unix_sockets_and_host_names_work() {
     let directory = Directory::new();
     let address = directory.socket("echo");
     let server = ServerProcess::starts_from(synchat().arg(&address));
@@ -146,7 +146,7 @@ fn a_unix_socket_and_a_host_by_name_can_be_pinged() {
 }
 
 #[test]
-fn all_echoes_of_a_run_come_over_one_connection() {
+fn a_run_uses_one_connection() {
     let mut server = ServerProcess::starts(&[]);
     printed(&pings(server.address(), &["-qc100", "-i0"]), 0);
     let summary = server.logs("conn_closed");
@@ -154,7 +154,7 @@ fn all_echoes_of_a_run_come_over_one_connection() {
 }
 
 #[test]
-fn every_kind_of_terminator_can_be_pinged() {
+fn every_kind_of_terminator_works() {
     for terminator in [
         "lf",
         "nul",
@@ -174,7 +174,7 @@ fn every_kind_of_terminator_can_be_pinged() {
 }
 
 #[test]
-fn lines_have_their_size_on_the_wire_and_their_number() {
+fn lines_have_the_right_size_and_number() {
     for size in [3, 32, 100, 100_000] {
         let (line, lines) = mpsc::channel();
         let address = a_server(move |_, mut client| {
@@ -204,7 +204,7 @@ fn the_pause_between_two_lines_is_kept() {
 }
 
 #[test]
-fn an_echo_that_never_comes_is_lost_and_the_next_line_goes_over_a_new_connection() {
+fn after_a_lost_echo_a_new_connection_is_made() {
     let (line, lines) = mpsc::channel();
     let address = a_server(move |number, mut client| {
         let _ = line.send((number, receives(&mut client)?));
@@ -261,7 +261,7 @@ fn a_wrong_echo_is_shown_escaped_and_cut() {
 }
 
 #[test]
-fn what_a_server_says_that_refuses_is_shown() {
+fn a_refusals_text_is_shown() {
     let server = ServerProcess::starts(&["--max-message=16"]);
     let why = loss(server.address(), &[]);
     assert_eq!(why, "wrong echo: error: message longer than 16 bytes");
@@ -276,7 +276,7 @@ fn what_a_server_says_that_refuses_is_shown() {
 }
 
 #[test]
-fn a_connection_that_is_closed_is_a_loss_that_says_how() {
+fn a_closed_connection_is_a_loss_with_its_reason() {
     let address = a_server(|_, mut client| receives(&mut client).map(drop));
     assert_eq!(loss(&address, &[]), "connection closed: end-of-stream");
     let address = a_server(|_, mut client| {
@@ -293,7 +293,7 @@ fn a_connection_that_is_closed_is_a_loss_that_says_how() {
 }
 
 #[test]
-fn an_echo_that_comes_late_is_not_taken_for_the_next_ones() {
+fn a_late_echo_is_not_taken_for_the_next() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: Address = listener.local_addr().unwrap().into();
     let pings = starts(&address, &["-c2", "-i0", "-W1s"]);
@@ -314,7 +314,7 @@ fn an_echo_that_comes_late_is_not_taken_for_the_next_ones() {
 }
 
 #[test]
-fn an_echo_that_comes_twice_is_not_taken_for_the_next_ones() {
+fn a_double_echo_is_not_taken_for_the_next() {
     let address = a_server(|_, mut client| {
         loop {
             let line = receives(&mut client)?;
@@ -331,7 +331,7 @@ fn an_echo_that_comes_twice_is_not_taken_for_the_next_ones() {
 }
 
 #[test]
-fn an_echo_may_come_byte_by_byte_as_long_as_it_is_in_time() {
+fn an_echo_can_come_byte_by_byte_within_its_timeout() {
     let drips = |pause: Duration| {
         a_server(move |_, mut client| {
             for byte in receives(&mut client)?.bytes() {
@@ -354,7 +354,7 @@ fn an_echo_may_come_byte_by_byte_as_long_as_it_is_in_time() {
 }
 
 #[test]
-fn where_nothing_listens_each_line_is_lost_at_once() {
+fn a_refused_connection_is_lost_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: Address = listener.local_addr().unwrap().into();
     drop(listener);
@@ -374,7 +374,7 @@ fn where_nothing_listens_each_line_is_lost_at_once() {
 }
 
 #[test]
-fn a_connection_that_nobody_accepts_is_given_up_in_time() {
+fn a_connection_that_nobody_accepts_times_out() {
     let directory = Directory::new();
     for address in ["127.0.0.1:0", &directory.socket("full")] {
         let server = ServerOptions::new().request_queue_size(1);
@@ -394,7 +394,7 @@ fn a_connection_that_nobody_accepts_is_given_up_in_time() {
 }
 
 #[test]
-fn the_servers_environment_says_what_to_ping() {
+fn the_servers_variables_name_the_target() {
     let server = ServerProcess::starts(&["--terminator", "lf"]);
     let mut command = synchat();
     command.env("SYNCHAT_ADDRESS", server.address().to_string());
@@ -434,7 +434,7 @@ fn the_servers_environment_says_what_to_ping() {
 }
 
 #[test]
-fn bad_usage_is_one_line_that_says_what_would_be_good() {
+fn bad_usage_is_one_line_with_advice() {
     let cases: [(&[&str], &str); 18] = [
         (&["-c0"], "--count \"0\": not a number from 1 to 1000000"),
         (&["-c", "1000001"], "--count \"1000001\": not a number from"),
@@ -477,7 +477,7 @@ fn bad_usage_is_one_line_that_says_what_would_be_good() {
 }
 
 #[test]
-fn it_has_help_of_its_own() {
+fn it_has_its_own_help() {
     let long = printed(&run(&["ping", "--help"]), 0).join("\n");
     for text in [
         "Usage: synchat ping [OPTIONS] [ADDRESS]\n",
@@ -504,7 +504,7 @@ fn it_has_help_of_its_own() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_pings_quietly() {
+fn a_closed_pipe_ends_it_quietly() {
     let server = ServerProcess::starts(&[]);
     let mut command = synchat();
     command.args(["ping", "-c1000000", "-i1ms", &server.address().to_string()]);
@@ -522,7 +522,7 @@ fn a_reader_that_has_seen_enough_ends_the_pings_quietly() {
 }
 
 #[test]
-fn a_full_device_is_a_failure_told_in_one_line() {
+fn a_full_device_fails_with_one_line() {
     let server = ServerProcess::starts(&[]);
     for options in [&["-c3", "-i1m"][..], &["-qc1"]] {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -537,7 +537,7 @@ fn a_full_device_is_a_failure_told_in_one_line() {
 }
 
 #[test]
-fn a_signal_ends_the_pings_with_the_summary_so_far() {
+fn a_signal_ends_it_with_the_summary_so_far() {
     let server = ServerProcess::starts(&[]);
     for signal in ["INT", "TERM"] {
         let pings = starts(server.address(), &["-c3", "-i1m"]);
@@ -567,7 +567,7 @@ fn a_signal_ends_the_wait_for_an_echo_too() {
 }
 
 #[test]
-fn a_signal_after_a_loss_ends_the_pings_with_exit_code_1() {
+fn a_signal_after_a_loss_exits_with_code_1() {
     let pings = starts(&answers("no\r\n"), &["-c3", "-i1m"]);
     assert_eq!(pings.prints(), "seq=1: wrong echo: no\n");
     send("TERM", pings.id());
@@ -578,7 +578,7 @@ fn a_signal_after_a_loss_ends_the_pings_with_exit_code_1() {
 }
 
 #[test]
-fn a_second_signal_ends_pings_whose_lines_nobody_reads() {
+fn a_second_signal_ends_a_blocked_output() {
     let mut server = ServerProcess::starts(&["-v"]);
     let (_reader, mut writer) = io::pipe().unwrap();
     // As much as Linux keeps in a pipe.

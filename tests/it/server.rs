@@ -85,7 +85,7 @@ fn local() -> Server {
 }
 
 #[test]
-fn a_server_on_port_0_says_which_port_it_got() {
+fn local_addr_names_the_port_that_port_0_got() {
     let server = local();
     let port = server.local_addr().as_socket_addr().unwrap().port();
     assert_ne!(port, 0);
@@ -95,7 +95,7 @@ fn a_server_on_port_0_says_which_port_it_got() {
 }
 
 #[test]
-fn a_server_takes_over_a_bound_socket() {
+fn it_takes_over_a_bound_socket() {
     let tcp =
         Serving::echoes(Server::from_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap());
     tcp.client().sends("hello\r\n").expects("hello\r\n");
@@ -103,7 +103,7 @@ fn a_server_takes_over_a_bound_socket() {
 }
 
 #[test]
-fn a_server_lends_its_descriptor() {
+fn it_lends_its_descriptor() {
     let server = local();
     let duplicate = TcpListener::from(server.as_fd().try_clone_to_owned().unwrap());
     assert_eq!(
@@ -113,7 +113,7 @@ fn a_server_lends_its_descriptor() {
 }
 
 #[test]
-fn binding_what_is_taken_is_an_error_that_names_the_address() {
+fn binding_a_taken_address_names_it() {
     let server = local();
     let error = ServerOptions::new().bind(server.local_addr()).unwrap_err();
     assert!(matches!(error, Error::Bind { .. }));
@@ -156,7 +156,7 @@ fn request_queue_size_is_how_many_may_wait() {
 }
 
 #[test]
-fn handle_request_serves_one_connection_and_returns_how_it_went() {
+fn handle_request_serves_one_connection_to_its_end() {
     let server = local();
     let address = server.local_addr().clone();
     let client = thread::spawn(move || {
@@ -184,7 +184,7 @@ fn handle_request_serves_one_connection_and_returns_how_it_went() {
 }
 
 #[test]
-fn handle_request_waits_as_long_as_it_is_told_and_the_connection_does_not_inherit_that() {
+fn handle_request_waits_only_for_its_timeout() {
     let server = local();
     let timeout = Duration::from_millis(150);
     let started = Instant::now();
@@ -223,7 +223,7 @@ fn handle_request_waits_as_long_as_it_is_told_and_the_connection_does_not_inheri
 }
 
 #[test]
-fn whom_verify_request_does_not_want_is_closed_at_once_and_counted() {
+fn verify_request_closes_and_counts_unwanted_peers() {
     let asked = Arc::new(AtomicUsize::new(0));
     let options = ServerOptions::new().verify_request({
         let asked = Arc::clone(&asked);
@@ -252,7 +252,7 @@ fn whom_verify_request_does_not_want_is_closed_at_once_and_counted() {
 }
 
 #[test]
-fn the_factory_is_told_who_it_is_for() {
+fn the_factory_is_told_the_peer() {
     let serving = Serving::starts(local(), |peer: &Remote| {
         assert!(matches!(peer, Remote::Tcp(address) if address.ip().is_loopback()));
         Echo::new(Terminator::CRLF)
@@ -262,7 +262,7 @@ fn the_factory_is_told_who_it_is_for() {
 }
 
 #[test]
-fn a_stopped_server_answers_what_it_has_received_and_ends_each_connection() {
+fn a_stop_answers_what_has_arrived() {
     let serving = Serving::echoes(local());
     let mut idle = serving.client();
     idle.sends("hello\r\n").expects("hello\r\n");
@@ -291,7 +291,7 @@ fn a_stopped_server_answers_what_it_has_received_and_ends_each_connection() {
 }
 
 #[test]
-fn a_connection_that_does_not_end_is_ended_by_force_after_the_grace_period() {
+fn an_endless_connection_is_cut_after_the_grace_period() {
     struct Endless;
     impl Handler for Endless {
         fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
@@ -317,7 +317,7 @@ fn a_connection_that_does_not_end_is_ended_by_force_after_the_grace_period() {
 }
 
 #[test]
-fn a_handler_that_never_returns_does_not_keep_the_server_from_ending() {
+fn a_handler_that_never_returns_cannot_block_a_stop() {
     struct Stuck;
     impl Handler for Stuck {
         fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
@@ -343,7 +343,7 @@ fn a_handler_that_never_returns_does_not_keep_the_server_from_ending() {
 }
 
 #[test]
-fn a_server_can_be_stopped_before_it_serves_and_more_than_once() {
+fn stop_works_before_serving_and_twice() {
     for server in [
         local(),
         Server::from_listener(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap(),
@@ -367,7 +367,7 @@ fn a_server_can_be_stopped_before_it_serves_and_more_than_once() {
 }
 
 #[test]
-fn a_socket_that_others_may_hold_still_listens_after_the_server_was_stopped() {
+fn a_shared_socket_keeps_listening_after_a_stop() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let successor = tcp.try_clone().unwrap();
     Serving::echoes(Server::from_listener(tcp).unwrap()).stops();
@@ -386,7 +386,7 @@ fn a_socket_that_others_may_hold_still_listens_after_the_server_was_stopped() {
 }
 
 #[test]
-fn a_stopped_server_gives_its_unix_path_back_but_not_another_servers() {
+fn a_stop_removes_only_its_own_unix_path() {
     let path = std::env::temp_dir().join(format!("synchat-path-{}", std::process::id()));
     let address = Address::Unix(path.clone());
     let serving = Serving::echoes(ServerOptions::new().bind(&address).unwrap());
@@ -427,7 +427,7 @@ fn limits_hold_for_each_connection() {
 }
 
 #[test]
-fn a_connection_does_not_inherit_the_timeout_that_its_listener_had_at_the_handshake() {
+fn a_connection_does_not_inherit_the_listeners_timeout() {
     let server = local();
     let timeout = Some(Duration::from_millis(50));
     let echo = |_: &Remote| Echo::new(Terminator::CRLF);
@@ -440,7 +440,7 @@ fn a_connection_does_not_inherit_the_timeout_that_its_listener_had_at_the_handsh
 }
 
 #[test]
-fn handle_request_can_be_told_to_wait_for_ever_in_numbers() {
+fn handle_request_takes_an_endless_timeout() {
     let server = local();
     Peer::connects(server.local_addr())
         .sends("x\r\n")
@@ -450,7 +450,7 @@ fn handle_request_can_be_told_to_wait_for_ever_in_numbers() {
 }
 
 #[test]
-fn two_servers_on_one_socket_stop_each_for_itself() {
+fn two_servers_on_one_socket_stop_separately() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let second = tcp.try_clone().unwrap();
     let first = Serving::echoes(Server::from_listener(tcp).unwrap());
@@ -461,7 +461,7 @@ fn two_servers_on_one_socket_stop_each_for_itself() {
 }
 
 #[test]
-fn a_socket_that_was_set_not_to_block_blocks_for_the_server() {
+fn a_nonblocking_socket_is_made_to_block() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     tcp.set_nonblocking(true).unwrap();
     let server = Server::from_listener(tcp).unwrap();
@@ -482,7 +482,7 @@ fn a_socket_that_was_set_not_to_block_blocks_for_the_server() {
 }
 
 #[test]
-fn a_server_that_is_gone_listens_no_more_though_its_handle_lives() {
+fn a_dropped_server_stops_listening_despite_its_handle() {
     let server = local();
     let (address, handle) = (
         server.local_addr().as_socket_addr().unwrap(),
@@ -494,7 +494,7 @@ fn a_server_that_is_gone_listens_no_more_though_its_handle_lives() {
 }
 
 #[test]
-fn a_listening_socket_that_fails_for_good_ends_the_server_when_its_conversations_have_ended() {
+fn a_dead_listener_ends_the_server_after_its_conversations() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let as_stream = std::net::TcpStream::from(std::os::fd::OwnedFd::from(tcp.try_clone().unwrap()));
     let serving = Serving::echoes(Server::from_listener(tcp).unwrap());
@@ -507,7 +507,7 @@ fn a_listening_socket_that_fails_for_good_ends_the_server_when_its_conversations
 }
 
 #[test]
-fn what_is_not_a_bound_socket_cannot_be_taken_over() {
+fn only_a_bound_socket_can_be_taken_over() {
     let (stream, _other) = UnixStream::pair().unwrap();
     assert!(matches!(
         Server::from_listener(stream).unwrap_err(),
@@ -521,7 +521,7 @@ fn what_is_not_a_bound_socket_cannot_be_taken_over() {
 }
 
 #[test]
-fn a_unix_path_whose_server_is_too_busy_to_answer_is_not_taken_from_it() {
+fn a_busy_servers_unix_path_is_not_taken() {
     let path = std::env::temp_dir().join(format!("synchat-busy-{}", std::process::id()));
     let address = Address::Unix(path.clone());
     let busy = ServerOptions::new()

@@ -16,7 +16,7 @@ pub(crate) fn short_of_descriptors() -> ServerProcess {
 }
 
 #[test]
-fn out_of_descriptors_those_who_are_served_are_and_the_others_wait_their_turn() {
+fn without_descriptors_new_clients_wait_their_turn() {
     let mut server = short_of_descriptors();
     let mut clients: Vec<_> = (0..31).map(|_| server.client()).collect();
     clients[0].sends("hello\r\n").expects("hello\r\n");

@@ -109,7 +109,7 @@ fn assert_stops_listening(server: &ServerProcess) {
 }
 
 #[test]
-fn a_signal_ends_an_idle_server_with_a_report_as_its_last_line() {
+fn a_signal_ends_an_idle_server_with_its_report() {
     for signal in ["TERM", "INT"] {
         let mut server = ServerProcess::starts(&[]);
         drop(greeted_client(&server));
@@ -122,7 +122,7 @@ fn a_signal_ends_an_idle_server_with_a_report_as_its_last_line() {
 }
 
 #[test]
-fn fifty_idle_connections_get_an_orderly_end_each() {
+fn fifty_idle_connections_end_in_order() {
     let server = ServerProcess::starts(&[]);
     let clients: Vec<_> = (0..50).map(|_| greeted_client(&server)).collect();
     server.signal("TERM");
@@ -135,7 +135,7 @@ fn fifty_idle_connections_get_an_orderly_end_each() {
 }
 
 #[test]
-fn a_message_that_is_not_whole_when_the_server_stops_gets_no_reply_but_an_orderly_end() {
+fn an_unfinished_message_gets_no_reply_but_an_orderly_end() {
     let server = ServerProcess::starts(&[]);
     let mut client = greeted_client(&server);
     client.sends("one\r\ntw").expects("one\r\n");
@@ -148,7 +148,7 @@ fn a_message_that_is_not_whole_when_the_server_stops_gets_no_reply_but_an_orderl
 }
 
 #[test]
-fn peers_that_do_not_close_hold_the_end_up_for_two_seconds_and_nobody_can_join_them() {
+fn peers_that_stay_open_delay_the_end_by_two_seconds() {
     let server = ServerProcess::starts(&[]);
     let mut clients: Vec<_> = (0..10).map(|_| greeted_client(&server)).collect();
     server.signal("TERM");
@@ -213,19 +213,19 @@ fn stops_in_a_stream(rest: Duration) {
 }
 
 #[test]
-fn a_stream_of_lines_is_answered_by_an_unbroken_prefix_and_an_orderly_end() {
+fn a_stream_is_answered_by_an_unbroken_prefix() {
     for _ in 0..3 {
         stops_in_a_stream(Duration::ZERO);
     }
 }
 
 #[test]
-fn a_stream_of_lines_whose_replies_are_read_slowly_is_answered_just_as_well() {
+fn a_slowly_read_stream_gets_an_unbroken_prefix_too() {
     stops_in_a_stream(Duration::from_millis(3));
 }
 
 #[test]
-fn a_stream_that_goes_on_is_ended_when_the_grace_period_is_over() {
+fn an_endless_stream_is_cut_after_the_grace_period() {
     let server = ServerProcess::starts(&["--grace", "100ms"]);
     let mut client = greeted_client(&server);
     let has_ended = Arc::default();
@@ -238,7 +238,7 @@ fn a_stream_that_goes_on_is_ended_when_the_grace_period_is_over() {
 }
 
 #[test]
-fn every_line_that_had_arrived_before_the_signal_is_answered() {
+fn every_line_from_before_the_signal_is_answered() {
     let server = ServerProcess::starts(&[]);
     let mut clients: Vec<_> = (0..5).map(|_| greeted_client(&server)).collect();
     let lines = numbered_lines(1000);
@@ -282,7 +282,7 @@ fn stuck_peer(server: &ServerProcess) -> TcpStream {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_ended_by_force_when_the_grace_period_is_over() {
+fn a_peer_that_never_reads_is_cut_after_the_grace_period() {
     for (grace, at_least) in [("400ms", Duration::from_millis(350)), ("0", Duration::ZERO)] {
         let server = ServerProcess::starts(&["--grace", grace]);
         let stuck = stuck_peer(&server);
@@ -296,7 +296,7 @@ fn a_peer_that_never_reads_is_ended_by_force_when_the_grace_period_is_over() {
 }
 
 #[test]
-fn a_second_signal_ends_the_server_at_once_with_exit_code_1() {
+fn a_second_signal_exits_at_once_with_code_1() {
     let mut server = ServerProcess::starts(&[]);
     let stuck = stuck_peer(&server);
     server.signal("TERM");
@@ -325,7 +325,7 @@ fn storm(server: &ServerProcess) -> Running {
 }
 
 #[test]
-fn in_a_storm_of_signals_conversations_go_on_and_the_end_comes_in_time() {
+fn a_storm_of_signals_disturbs_nobody() {
     let mut server = ServerProcess::starts(&[]);
     let storm = storm(&server);
     server.logs("stats: ");
@@ -344,7 +344,7 @@ fn in_a_storm_of_signals_conversations_go_on_and_the_end_comes_in_time() {
 }
 
 #[test]
-fn a_server_that_is_halted_and_continued_goes_on_in_the_middle_of_a_message() {
+fn a_halted_server_continues_in_mid_message() {
     let server = ServerProcess::starts(&[]);
     let mut client = greeted_client(&server);
     client.sends("one\r\ntw").expects("one\r\n");
@@ -361,7 +361,7 @@ fn a_server_that_is_halted_and_continued_goes_on_in_the_middle_of_a_message() {
 }
 
 #[test]
-fn sigusr1_logs_the_counts_of_connections_that_are_open_too() {
+fn sigusr1_logs_the_report_with_open_connections() {
     let mut server = ServerProcess::starts(&[]);
     let mut client = greeted_client(&server);
     client.sends("a\r\nb\r\nc").expects("a\r\nb\r\n");
@@ -384,7 +384,7 @@ fn sigusr1_logs_the_counts_of_connections_that_are_open_too() {
 }
 
 #[test]
-fn the_counts_are_logged_as_often_as_was_asked_for() {
+fn the_report_is_logged_at_each_interval() {
     let started = Instant::now();
     let mut server = ServerProcess::starts(&["--stats-interval", "100ms"]);
     for _ in 0..5 {
@@ -397,7 +397,7 @@ fn the_counts_are_logged_as_often_as_was_asked_for() {
 }
 
 #[test]
-fn the_path_of_a_unix_socket_goes_with_its_server() {
+fn a_unix_sockets_path_goes_with_its_server() {
     let directory = Directory::new();
     let address = directory.socket("served");
     for _ in 0..2 {
@@ -413,7 +413,7 @@ fn the_path_of_a_unix_socket_goes_with_its_server() {
 }
 
 #[test]
-fn a_server_that_is_full_and_lets_others_wait_can_be_stopped() {
+fn a_full_server_with_waiting_clients_can_be_stopped() {
     let mut server = ServerProcess::starts(&["--max-connections", "2", "--overload", "wait"]);
     let clients = [greeted_client(&server), greeted_client(&server)];
     let waiting = server.client();
@@ -430,7 +430,7 @@ fn a_server_that_is_full_and_lets_others_wait_can_be_stopped() {
 }
 
 #[test]
-fn a_server_that_is_out_of_descriptors_can_be_stopped() {
+fn a_server_without_descriptors_can_be_stopped() {
     let mut server = short_of_descriptors();
     let clients: Vec<_> = (0..31).map(|_| server.client()).collect();
     server.logs("accept: failing");
@@ -445,7 +445,7 @@ fn serving(options: ServerOptions) -> Serving {
 }
 
 #[test]
-fn several_threads_can_stop_a_server_that_serves() {
+fn several_threads_can_stop_one_server() {
     let serving = serving(ServerOptions::new());
     let mut client = serving.client();
     client.sends("hello\r\n").expects("hello\r\n");
@@ -475,7 +475,7 @@ fn reports(serving: &Serving, is_expected: impl Fn(&Report) -> bool) {
 }
 
 #[test]
-fn a_report_of_a_server_that_serves_has_what_passed_in_open_connections() {
+fn the_report_includes_the_bytes_of_open_connections() {
     let serving = serving(ServerOptions::new());
     assert_eq!(serving.handle.report(), Report::default());
     let mut client = serving.client();
@@ -497,7 +497,7 @@ fn a_report_of_a_server_that_serves_has_what_passed_in_open_connections() {
 }
 
 #[test]
-fn the_heartbeat_of_a_server_goes_on_while_it_is_idle_and_while_it_is_full() {
+fn the_heartbeat_goes_on_when_idle_and_when_full() {
     let options = ServerOptions::new()
         .max_connections(1)
         .overload(Overload::Wait);
@@ -522,7 +522,7 @@ fn the_heartbeat_of_a_server_goes_on_while_it_is_idle_and_while_it_is_full() {
 }
 
 #[test]
-fn those_who_had_connected_but_were_not_yet_accepted_are_answered_too() {
+fn clients_not_yet_accepted_are_answered_too() {
     for options in [&[][..], &["--max-connections", "60", "--overload", "wait"]] {
         let server = ServerProcess::starts(options);
         server.signal("STOP");
@@ -542,7 +542,7 @@ fn those_who_had_connected_but_were_not_yet_accepted_are_answered_too() {
 }
 
 #[test]
-fn a_server_that_was_stopped_before_it_served_answers_those_who_wait() {
+fn a_server_stopped_early_answers_waiting_clients() {
     let server = Server::bind("127.0.0.1:0").unwrap();
     let mut waiting = Peer::connects(server.local_addr());
     waiting.sends("hello\r\n");

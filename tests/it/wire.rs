@@ -82,7 +82,7 @@ fn real_text() -> Vec<u8> {
 }
 
 #[test]
-fn megabytes_of_real_text_come_back_byte_for_byte_while_they_are_sent() {
+fn megabytes_of_real_text_come_back_unchanged() {
     let mut server = ServerProcess::starts(&[]);
     let text = real_text();
     assert!(text.len() >= 4 * MIB);
@@ -96,7 +96,7 @@ fn megabytes_of_real_text_come_back_byte_for_byte_while_they_are_sent() {
 }
 
 #[test]
-fn ten_thousand_lines_sent_without_waiting_are_answered_in_order() {
+fn ten_thousand_pipelined_lines_come_back_in_order() {
     let mut server = ServerProcess::starts(&[]);
     let lines = numbered_lines(10_000);
     assert_same(&exchange(server.client(), lines.clone()), &lines);
@@ -105,7 +105,7 @@ fn ten_thousand_lines_sent_without_waiting_are_answered_in_order() {
 }
 
 #[test]
-fn lines_sent_byte_by_byte_are_echoed_when_they_are_whole() {
+fn lines_sent_byte_by_byte_are_echoed_whole() {
     let server = ServerProcess::starts(&[]);
     let mut peer = server.client();
     for line in ["one\r\n", "\r\n", "a\rb\nc\r\r\n", "\n\n\r\n"] {
@@ -141,7 +141,7 @@ fn an_empty_line_is_a_message() {
 }
 
 #[test]
-fn a_line_feed_or_a_carriage_return_alone_is_data() {
+fn a_single_cr_or_lf_is_data() {
     let server = ServerProcess::starts(&[]);
     let mut peer = server.client();
     for line in ["a\nb\r\n", "\n\r\n", "a\rb\r\n", "\r\r\n", "\n\n\r\r\n"] {
@@ -151,7 +151,7 @@ fn a_line_feed_or_a_carriage_return_alone_is_data() {
 }
 
 #[test]
-fn every_byte_value_is_echoed_as_it_is() {
+fn every_byte_value_is_echoed_unchanged() {
     let server = ServerProcess::starts(&[]);
     let mut line: Vec<u8> = (0..=u8::MAX).rev().collect();
     line.extend(b"\r\n");
@@ -171,7 +171,7 @@ fn a_client_that_half_closes_gets_every_reply() {
 }
 
 #[test]
-fn a_message_without_its_end_is_not_echoed_and_is_logged() {
+fn an_unterminated_message_is_logged_and_not_echoed() {
     let mut server = ServerProcess::starts(&[]);
     let mut peer = server.client();
     peer.sends("one\r\ntwo\r\nthree").half_closes();
@@ -185,7 +185,7 @@ fn a_message_without_its_end_is_not_echoed_and_is_logged() {
 }
 
 #[test]
-fn half_a_terminator_at_the_end_of_the_stream_is_counted_as_data() {
+fn half_a_terminator_at_the_end_counts_as_data() {
     let mut server = ServerProcess::starts(&[]);
     let mut peer = server.client();
     peer.sends("three\r").half_closes().expects_eof();
@@ -197,7 +197,7 @@ fn half_a_terminator_at_the_end_of_the_stream_is_counted_as_data() {
 }
 
 #[test]
-fn a_client_that_says_nothing_ends_cleanly() {
+fn a_silent_client_ends_cleanly() {
     let mut server = ServerProcess::starts(&[]);
     drop(server.client());
     let closed = server.logs("conn_closed");
@@ -228,7 +228,7 @@ fn pipelines_without_reading(server: &ServerProcess) -> TcpStream {
 }
 
 #[test]
-fn a_client_that_is_gone_in_the_middle_of_its_replies_harms_nobody() {
+fn a_client_gone_in_mid_reply_harms_nobody() {
     let mut server = ServerProcess::starts(&[]);
     for _ in 0..5 {
         drop(pipelines_without_reading(&server));
@@ -241,7 +241,7 @@ fn a_client_that_is_gone_in_the_middle_of_its_replies_harms_nobody() {
 }
 
 #[test]
-fn a_client_that_never_reads_holds_up_nobody_else() {
+fn a_client_that_never_reads_delays_nobody_else() {
     let server = ServerProcess::starts(&[]);
     let stuck = pipelines_without_reading(&server);
     for _ in 0..10 {
@@ -251,7 +251,7 @@ fn a_client_that_never_reads_holds_up_nobody_else() {
 }
 
 #[test]
-fn sixty_four_clients_at_once_get_their_own_lines() {
+fn sixty_four_clients_get_their_own_lines() {
     const CLIENTS: usize = 64;
     let server = ServerProcess::starts(&[]);
     let all_are_connected = Arc::new(Barrier::new(CLIENTS));
@@ -300,7 +300,7 @@ fn a_terminator_can_be_any_bytes() {
 }
 
 #[test]
-fn messages_of_a_length_are_echoed_as_they_are() {
+fn counted_messages_are_echoed_unchanged() {
     let mut server = ServerProcess::starts(&["--terminator", "length:4"]);
     let mut peer = server.client();
     peer.sends("abcdef").expects("abcd");
@@ -315,7 +315,7 @@ fn messages_of_a_length_are_echoed_as_they_are() {
 }
 
 #[test]
-fn without_a_terminator_bytes_are_echoed_as_they_arrive() {
+fn without_a_terminator_bytes_are_echoed_at_once() {
     let mut server = ServerProcess::starts(&["--terminator", "none", "--max-message", "1"]);
     let mut peer = server.client();
     for bytes in ["a", "\r", "\n", "several bytes", "\0"] {
@@ -358,7 +358,7 @@ fn a_message_over_the_limit_gets_an_error_and_the_end() {
 }
 
 #[test]
-fn a_message_without_any_end_is_refused_as_soon_as_it_is_too_long() {
+fn an_endless_message_is_refused_at_the_limit() {
     let server = ServerProcess::starts(&["--max-message", "16"]);
     let mut peer = server.client();
     peer.sends("x".repeat(17));
@@ -368,7 +368,7 @@ fn a_message_without_any_end_is_refused_as_soon_as_it_is_too_long() {
 }
 
 #[test]
-fn a_client_that_keeps_sending_still_gets_the_error_and_no_reset() {
+fn a_client_that_keeps_sending_gets_the_error_and_no_reset() {
     let server = ServerProcess::starts(&[]);
     let error = "error: message longer than 65536 bytes\r\n";
     // All of it before a byte is read.
@@ -385,7 +385,7 @@ fn a_client_that_keeps_sending_still_gets_the_error_and_no_reset() {
 }
 
 #[test]
-fn two_packets_split_anywhere_around_the_limit_are_judged_alike() {
+fn cuts_do_not_change_the_verdict_at_the_limit() {
     let server = ServerProcess::starts(&["--max-message", "16"]);
     let mut peer = server.client();
     let exact = b"0123456789abcdef\r\n";
@@ -404,7 +404,7 @@ fn two_packets_split_anywhere_around_the_limit_are_judged_alike() {
 }
 
 #[test]
-fn the_terminator_does_not_count_towards_the_limit_of_a_message() {
+fn the_terminator_does_not_count_toward_the_limit() {
     let server = ServerProcess::starts(&["--max-message", "1", "--terminator", "END"]);
     let mut peer = server.client();
     peer.sends("EENDxENDEND").expects("EENDxENDEND");
@@ -414,7 +414,7 @@ fn the_terminator_does_not_count_towards_the_limit_of_a_message() {
 }
 
 #[test]
-fn with_discard_each_message_over_the_limit_gets_an_error_in_its_place() {
+fn with_discard_each_long_message_gets_an_error_in_order() {
     let mut server = ServerProcess::starts(&["--max-message", "16", "--too-long", "discard"]);
     let error = "error: message longer than 16 bytes\r\n";
     let long = "x".repeat(17) + "\r\n";
@@ -436,7 +436,7 @@ fn with_discard_each_message_over_the_limit_gets_an_error_in_its_place() {
 }
 
 #[test]
-fn with_discard_a_message_over_the_limit_split_anywhere_is_discarded() {
+fn with_discard_cuts_do_not_change_the_verdict() {
     let server = ServerProcess::starts(&["--max-message", "16", "--too-long", "discard"]);
     let mut peer = server.client();
     let lines = b"0123456789abcdefg\r\nnext\r\n";
