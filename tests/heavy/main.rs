@@ -2,6 +2,8 @@
 //! bring about, and as it is deployed. A program that is missing fails its tests; nothing is
 //! skipped.
 
+use std::time::Duration;
+
 #[path = "../it/support/mod.rs"]
 #[allow(
     dead_code,
@@ -15,3 +17,6 @@ mod disks;
 mod faults;
 mod limits;
 mod scale;
+
+/// A test that takes longer ends the run: see `../it/support/time_limit.rs`.
+const TIME_LIMIT: Duration = Duration::from_secs(600);

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use synchat::{Chat, HandlerResult, Limits, SimpleProducer, Terminator, connect};
 
 use crate::support::script::{Heard, Script};
+use crate::support::time_limit;
 
 const SERVER_QUIT: &[u8] = b"QUIT\n";
 
@@ -182,6 +183,7 @@ fn test_push() {
 
 #[test]
 fn test_find_prefix_at_end() {
+    time_limit::begins();
     // There a helper function: how much of the terminator's beginning ends the data. Here it shows
     // in what is held back.
     let mut scanner = synchat::Scanner::new(&b"qwerty\r"[..]);

@@ -16,6 +16,7 @@ use synchat::{Address, Chat, Error, Handler, HandlerResult, Limits, ServerOption
 
 use crate::support::peer::Peer;
 use crate::support::process::{Directory, Running, ServerProcess, eventually, number, synchat};
+use crate::support::time_limit;
 
 /// The deadline that most of these tests set, and what a peer is told at it.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -401,6 +402,7 @@ impl Handler for Pushes {
 
 #[test]
 fn a_client_keeps_the_same_deadlines() {
+    time_limit::begins();
     let limits = Limits {
         idle_timeout: Some(LIMIT),
         message_timeout: Some(LIMIT),

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use synchat::{Chat, Echo, Handler, HandlerResult, Limits, Terminator, converse};
 
 use crate::support::hostile::{Call, Calls};
+use crate::support::time_limit;
 
 struct Counting;
 
@@ -64,6 +65,7 @@ impl Read for Repeated<'_> {
 /// Runs a conversation of a thousand equal reads, and checks that from the tenth on none costs an
 /// allocation.
 fn check_no_allocations(mut handler: impl Handler, bytes: &[u8]) {
+    time_limit::begins();
     let mut allocations = Vec::with_capacity(2000);
     let reader = Repeated {
         bytes,
@@ -143,6 +145,7 @@ fn changing_the_terminator_allocates_nothing() {
 
 #[test]
 fn each_read_is_answered_with_one_write() {
+    time_limit::begins();
     let lines = b"hello\r\n".repeat(9000); // no more than one read, and less than the queue's bound
     let calls = Calls::default();
     let mut allocations = Vec::new();

@@ -9,6 +9,8 @@ use std::num::NonZeroUsize;
 
 use synchat::{Event, Scanner, Terminator};
 
+use crate::support::time_limit;
+
 /// Reads at most up to the next cut: bit `n` of `cuts` is a cut behind byte `n`.
 struct Cut<'a> {
     stream: &'a [u8],
@@ -96,6 +98,7 @@ fn scan(reader: impl Read, capacity: usize, terminators: &[Terminator]) -> Messa
 
 /// Checks all streams of up to `depth` bytes of the alphabet, in all chunkings.
 fn check_all(alphabet: &[u8], depth: usize, terminators: &[Terminator]) {
+    time_limit::begins();
     let mut checked = 0;
     for length in 0..=depth {
         for number in 0..alphabet.len().pow(length as u32) {
@@ -170,6 +173,7 @@ fn every_terminator_change_holds_from_the_next_byte() {
 
 #[test]
 fn a_buffer_of_any_size_finds_the_same() {
+    time_limit::begins();
     let stream = b"aaab\r\nab\raab\r\r\n\r\naabaaab\n\r\n".repeat(3);
     for list in [["\r\n"], ["aab"], ["7"], ["aaab"], ["b"]] {
         let terminators = terminators(list);

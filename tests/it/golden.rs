@@ -20,6 +20,8 @@ use synchat::{
     converse,
 };
 
+use crate::support::time_limit;
+
 const RECORDING: &str = include_str!("../golden/traces.txt");
 
 /// Where this crate does not do what asynchat does.
@@ -274,6 +276,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// The lines that are cases, with their numbers.
 fn lines() -> impl Iterator<Item = (usize, &'static str)> {
+    time_limit::begins();
     RECORDING
         .lines()
         .enumerate()

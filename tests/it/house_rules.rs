@@ -3,17 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::time_limit;
+
 fn root() -> &'static Path {
+    time_limit::begins();
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// All Rust files below a folder, but for what was built in it.
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -253,7 +256,7 @@ fn the_tests_that_the_page_names_exist() {
 }
 
 /// The names of the tests in a file.
-fn tests_in(text: &str) -> Vec<&str> {
+pub(crate) fn tests_in(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut is_test = false;
     for line in text.lines().map(str::trim_start) {

@@ -1,5 +1,7 @@
 //! The integration tests, one module for each kind of behaviour.
 
+use std::time::Duration;
+
 mod support;
 
 mod addresses;
@@ -21,4 +23,9 @@ mod ping;
 mod server;
 mod shortage;
 mod shutdown;
+mod time_limits;
 mod wire;
+
+/// A test that takes longer ends the run: see `support/time_limit.rs`. The slowest takes some
+/// seconds, on a machine that is idle.
+const TIME_LIMIT: Duration = Duration::from_secs(120);

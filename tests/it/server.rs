@@ -16,6 +16,7 @@ use synchat::{
 };
 
 use crate::support::peer::{PATIENCE, Peer};
+use crate::support::time_limit;
 
 /// A server on a thread of this process.
 pub(crate) struct Serving {
@@ -30,6 +31,7 @@ impl Serving {
         H: Handler,
         F: Fn(&Remote) -> H + Send + Sync + 'static,
     {
+        time_limit::begins();
         let (address, handle) = (server.local_addr().clone(), server.handle());
         Self {
             address,
@@ -77,10 +79,12 @@ pub(crate) fn refusals(report: &Report, name: &str) -> u64 {
 }
 
 fn loopback() -> Address {
+    time_limit::begins();
     "127.0.0.1:0".parse().unwrap()
 }
 
 fn local() -> Server {
+    time_limit::begins();
     Server::bind("127.0.0.1:0").unwrap()
 }
 
@@ -130,6 +134,7 @@ fn binding_a_taken_address_names_it() {
 
 #[test]
 fn request_queue_size_is_how_many_may_wait() {
+    time_limit::begins();
     // Linux keeps one more than the backlog; a Unix socket's connect fails at once when that is
     // full.
     let path = std::env::temp_dir().join(format!("synchat-backlog-{}", std::process::id()));
@@ -508,6 +513,7 @@ fn a_dead_listener_ends_the_server_after_its_conversations() {
 
 #[test]
 fn only_a_bound_socket_can_be_taken_over() {
+    time_limit::begins();
     let (stream, _other) = UnixStream::pair().unwrap();
     assert!(matches!(
         Server::from_listener(stream).unwrap_err(),
@@ -522,6 +528,7 @@ fn only_a_bound_socket_can_be_taken_over() {
 
 #[test]
 fn a_busy_servers_unix_path_is_not_taken() {
+    time_limit::begins();
     let path = std::env::temp_dir().join(format!("synchat-busy-{}", std::process::id()));
     let address = Address::Unix(path.clone());
     let busy = ServerOptions::new()

@@ -4,6 +4,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 
+use super::time_limit;
+
 /// Reads given chunks, one at a time, each after an interruption, then the end of the stream or an
 /// error.
 pub(crate) struct Chunks<'a> {
@@ -14,6 +16,7 @@ pub(crate) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     pub(crate) fn new(chunks: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        time_limit::begins();
         let mut chunks: Vec<_> = chunks
             .into_iter()
             .filter(|chunk| !chunk.is_empty())

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use synchat::Address;
 
+use super::time_limit;
+
 /// How long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -23,6 +25,7 @@ enum Socket {
 
 impl Peer {
     pub(crate) fn connects(address: &Address) -> Self {
+        time_limit::begins();
         let socket = match address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).expect("a server listens");

@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 use synchat::Address;
 
 use super::peer::{PATIENCE, Peer};
+use super::time_limit;
 
 /// The binary, with an environment that sets none of its options and has no service manager.
 pub(crate) fn synchat() -> Command {
+    time_limit::begins();
     let mut command = Command::new(env!("CARGO_BIN_EXE_synchat"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("SYNCHAT_") {
@@ -81,6 +83,8 @@ pub(crate) struct Running {
 
 impl From<Child> for Running {
     fn from(mut child: Child) -> Self {
+        time_limit::begins();
+        time_limit::has_child(child.id());
         let stdout = child.stdout.take().map(Lines::of);
         let stderr = child.stderr.take().map(Lines::of);
         Self {
@@ -136,6 +140,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        time_limit::has_lost_child(self.child.id());
     }
 }
 
@@ -375,6 +380,7 @@ pub(crate) struct Directory(PathBuf);
 
 impl Directory {
     pub(crate) fn new() -> Self {
+        time_limit::begins();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -2,6 +2,8 @@
 
 use synchat::{Chat, CloseReason, Handler, HandlerResult};
 
+use super::time_limit;
+
 /// What a handler was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -22,6 +24,7 @@ pub(crate) struct Script<F> {
 
 impl<F: FnMut(&Heard, &mut Chat) -> HandlerResult> Script<F> {
     pub(crate) fn new(act: F) -> Self {
+        time_limit::begins();
         Self {
             heard: Vec::new(),
             act,
