@@ -12,6 +12,7 @@ use std::time::Duration;
 mod support;
 mod system;
 
+mod book_keeping;
 mod deploy;
 mod disks;
 mod faults;

@@ -6,6 +6,8 @@ mod support;
 
 mod addresses;
 mod asynchat_suite;
+mod batches;
+mod borders;
 mod command_line;
 mod deadlines;
 mod economy;
@@ -19,7 +21,9 @@ mod limits;
 mod logging;
 mod notify;
 mod output;
+mod partings;
 mod ping;
+mod put_back;
 mod server;
 mod shortage;
 mod shutdown;
