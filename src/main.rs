@@ -1,4 +1,5 @@
-//! The `synchat` command: arguments to settings, settings to a server, its end to an exit code.
+//! The `synchat` command. It turns arguments into settings, runs a server with them, and turns its
+//! end into an exit code.
 
 mod cli;
 
@@ -11,14 +12,14 @@ use std::thread;
 use cli::{Invocation, ServiceManager, Settings};
 use synchat::{Error, Limits, ServerOptions, Signals, Terminator};
 
-/// What a process that was asked for something impossible exits with, by convention.
+/// The exit code for bad usage, by convention.
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = cli::parse(env::args_os().skip(1), |name| env::var_os(name));
     match invocation {
         Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
-            // As with `| head`: the reader has seen enough.
+            // A reader that leaves has seen enough, such as `head`.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 complain(&format!("cannot write to standard output: {error}"), 1)
             }
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         },
         Ok(Invocation::Serve(settings)) => {
             let served = serve(*settings);
-            // A complaint comes behind what was logged.
+            // The error comes after the log lines.
             log::logger().flush();
             match served {
                 Ok(()) => ExitCode::SUCCESS,
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line on standard error, which may be closed.
+/// Prints one line on standard error, which may be closed.
 fn complain(message: &dyn std::fmt::Display, code: u8) -> ExitCode {
     let line = cli::one_line(format!("synchat: {message}")) + "\n";
     let _ = io::stderr().write_all(line.as_bytes());
@@ -51,9 +52,10 @@ fn complain(message: &dyn std::fmt::Display, code: u8) -> ExitCode {
 
 fn serve(settings: Settings) -> Result<(), String> {
     cli::start_logging(&settings.logging)?;
-    // Before anything can be interrupted half done.
+    // Catch signals before there is anything that they could interrupt half-way.
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
-    warn_of_what_has_no_end(&settings.limits);
+    warn_of_timeouts_that_are_off(&settings.limits);
+
     let server = server_options(&settings)
         .bind(&settings.address)
         .map_err(|error| advise(&error))?;
@@ -62,22 +64,25 @@ fn serve(settings: Settings) -> Result<(), String> {
         server.memory().div_ceil(1 << 20),
         server.max_connections()
     );
+
     let manager = Arc::new(ServiceManager::find(|name| env::var_os(name)));
     cli::start_supervisor(signals, server.handle(), &settings, Arc::clone(&manager))?;
+
     let greeting = cli::greeting(
         server.local_addr(),
         settings.handler.name,
         &settings.terminator,
     );
     let greeting = cli::one_line(greeting) + "\n";
-    // Where standard output is a pipe that nobody reads, that is no reason not to serve.
+    // If nobody reads standard output, only this thread waits.
     let greet = move || io::stdout().write_all(greeting.as_bytes());
     let _ = thread::Builder::new()
         .name("greeting".to_owned())
-        // The C library keeps the stack for the next thread that has use for it.
+        // The C library keeps the stack and gives it to a later thread.
         .stack_size(ServerOptions::LEAST_STACK_SIZE)
         .spawn(greet);
-    // Clients are answered and signals obeyed from here on.
+
+    // From here on the server answers clients and obeys signals.
     manager.tell("READY=1");
     let (make, terminator) = (settings.handler.make, settings.terminator);
     let report = server
@@ -95,6 +100,7 @@ fn server_options(settings: &Settings) -> ServerOptions {
         .stack_size(settings.stack_size)
         .grace(settings.grace)
         .limits(settings.limits.clone());
+
     if let Some(connections) = settings.max_connections {
         options = options.max_connections(connections);
     }
@@ -105,15 +111,16 @@ fn server_options(settings: &Settings) -> ServerOptions {
                 .is_none_or(|ip| allow.iter().any(|network| network.contains(ip)))
         });
     }
+
     let terminator = settings.terminator.clone();
     options.refusal_line(move |refusal| match &terminator {
         Terminator::Bytes(end) => [format!("error: {refusal}").as_bytes(), end].concat(),
-        // A peer could not tell it from an echo.
+        // Without a terminator a peer could not tell this line from an echo.
         Terminator::Length(_) | Terminator::None => Vec::new(),
     })
 }
 
-fn warn_of_what_has_no_end(limits: &Limits) {
+fn warn_of_timeouts_that_are_off(limits: &Limits) {
     let timeouts = [
         ("--idle-timeout", limits.idle_timeout, "a silent peer"),
         ("--message-timeout", limits.message_timeout, "a slow peer"),
@@ -123,17 +130,19 @@ fn warn_of_what_has_no_end(limits: &Limits) {
             "a peer that does not read",
         ),
     ];
+
     for (option, _, peer) in timeouts.iter().filter(|(_, limit, _)| limit.is_none()) {
         log::warn!("{option} is off: {peer} can hold its connection for ever");
     }
 }
 
-/// The error, and what to do about it.
+/// Returns the error, with advice.
 fn advise(error: &Error) -> String {
     let kind = match error {
         Error::Bind { source, .. } => source.kind(),
         _ => io::ErrorKind::Other,
     };
+
     let advice = match kind {
         io::ErrorKind::AddrInUse => {
             "; stop what listens there, or choose another address (port 0 is any free port)"
@@ -148,5 +157,6 @@ fn advise(error: &Error) -> String {
         io::ErrorKind::NotFound => "; make its directory first",
         _ => "",
     };
+
     format!("{error}{advice}")
 }

@@ -1,8 +1,8 @@
-//! Arguments and environment to the settings of a [`Command`]: a flag beats the environment, the
-//! environment beats the default.
+//! Turns arguments and environment into the settings of a [`Command`].
 //!
-//! First the arguments are read for their form, so that help is available whatever else is wrong;
-//! then values are taken in, the environment's before the flags'.
+//! A flag beats the environment. The environment beats the default. The first pass reads only the
+//! form of the arguments, so you get help even when some value is wrong. The second pass takes in
+//! the values: first those of the environment, then those of the flags.
 
 use std::ffi::{OsStr, OsString};
 
@@ -13,17 +13,16 @@ use super::help;
 use super::ping_options::PingSettings;
 use super::settings::Settings;
 
-/// What the process is to do.
+/// The task of this process.
 #[derive(Debug)]
 pub(crate) enum Invocation {
     Serve(Box<Settings>),
     Ping(PingSettings),
-    /// Help, or the version.
+    /// Print this text: help, or the version.
     Print(String),
 }
 
-/// Parses the arguments, without the program's name. An error is one line that says what would have
-/// been right.
+/// Parses the arguments, without the program's name. An error is one line that names a valid form.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
@@ -44,9 +43,11 @@ fn parse_for<C: Command>(
 ) -> Result<Invocation, String> {
     let mut given = Given::<C>::new();
     let mut options_are_over = false;
+
     while let Some(argument) = arguments.next() {
         let argument = text(&argument)?;
         let options = argument.strip_prefix('-').filter(|_| !options_are_over);
+
         let printed = match options.map(|letters| (letters, letters.strip_prefix('-'))) {
             None => given.take_address(argument)?,
             Some((_, Some(""))) => {
@@ -60,14 +61,17 @@ fn parse_for<C: Command>(
             return Ok(Invocation::Print(text));
         }
     }
+
     let settings = given.over(from_environment(environment)?)?;
     settings.check()?;
     Ok(invocation(settings))
 }
 
-/// The arguments, by form. What takes them in returns a text if that is all that is wanted.
+/// The arguments after the first pass. The methods that take one in return a text if the process
+/// only prints that.
 struct Given<C: Command> {
-    /// In order. A switch has the number of times that it was given up to there.
+    /// In the order of the arguments. The value of a switch is the number of times that it was
+    /// given so far.
     options: Vec<(&'static Opt<C>, String)>,
     address: Option<String>,
 }
@@ -84,12 +88,12 @@ impl<C: Command> Given<C> {
         match self.address.replace(address.to_owned()) {
             None => Ok(None),
             Some(first) => Err(format!(
-                "{first:?} and {address:?}: only one address can be given"
+                "{first:?} and {address:?}: you can give only one address"
             )),
         }
     }
 
-    /// Takes `--name`, `--name=value` or `--name value`, without its dashes.
+    /// Takes `--name`, `--name=value` or `--name value`, without the dashes.
     fn take_long(
         &mut self,
         argument: &str,
@@ -99,12 +103,14 @@ impl<C: Command> Given<C> {
             Some((name, value)) => (name, Some(value)),
             None => (argument, None),
         };
+
         let print = match name {
             "help" => Some(help::long::<C> as fn() -> String),
             "version" => Some(help::version as fn() -> String),
             _ => None,
         };
         let option = C::OPTIONS.iter().find(|option| option.long == name);
+
         let value = match (option, option.and_then(|option| option.value), attached) {
             (None, _, _) if print.is_none() => return Err(no_such::<C>(&format!("--{name}"))),
             (_, None, Some(value)) => {
@@ -115,13 +121,14 @@ impl<C: Command> Given<C> {
             (Some(switch), None, None) => self.times(switch),
             (None, None, None) => String::new(),
         };
+
         if let Some(option) = option {
             self.add(option, value);
         }
         Ok(print.map(|print| print()))
     }
 
-    /// Notes an option. A list goes on where it was given before.
+    /// Adds an option. A repeated list grows.
     fn add(&mut self, option: &'static Opt<C>, value: String) {
         let is_same = |(other, _): &&mut (&Opt<C>, String)| other.long == option.long;
         match self.options.iter_mut().find(is_same) {
@@ -130,7 +137,7 @@ impl<C: Command> Given<C> {
         }
     }
 
-    /// Takes `-v`, `-vv`, `-qv`, `-c4`, `-qc 4`, without the dash.
+    /// Takes `-v`, `-vv`, `-qv`, `-c4` or `-qc 4`, without the dash.
     fn take_letters(
         &mut self,
         letters: &str,
@@ -139,6 +146,7 @@ impl<C: Command> Given<C> {
         if letters.is_empty() {
             return Err(no_such::<C>("-"));
         }
+
         let mut rest = letters.chars();
         while let Some(letter) = rest.next() {
             match letter {
@@ -146,6 +154,7 @@ impl<C: Command> Given<C> {
                 'V' => return Ok(Some(help::version())),
                 _ => {}
             }
+
             let option = C::OPTIONS
                 .iter()
                 .find(|option| option.short == Some(letter));
@@ -154,6 +163,8 @@ impl<C: Command> Given<C> {
                 self.add(option, self.times(option));
                 continue;
             };
+
+            // The rest of the argument is the value, or the next argument is.
             let value = match rest.as_str() {
                 "" => value_of(&format!("-{letter}"), metavar, next())?,
                 attached => attached.to_owned(),
@@ -164,7 +175,8 @@ impl<C: Command> Given<C> {
         Ok(None)
     }
 
-    /// How often a switch was given, with this time; more than twice is twice.
+    /// Returns the number of times that a switch was given, this time included. More than twice
+    /// counts as twice.
     fn times(&self, switch: &Opt<C>) -> String {
         let before = self
             .options
@@ -173,12 +185,13 @@ impl<C: Command> Given<C> {
         (before.count() + 1).min(2).to_string()
     }
 
-    /// Takes the values in, over those of the environment.
+    /// Puts the values into the settings that came from the environment.
     fn over(self, mut settings: C) -> Result<C, String> {
         for (option, value) in self.options {
             (option.set)(&mut settings, &value)
                 .map_err(|form| format!("--{} {value:?}: not {form}", option.long))?;
         }
+
         if let Some(given) = self.address {
             settings.set_address(address(&given)?);
         }
@@ -186,13 +199,14 @@ impl<C: Command> Given<C> {
     }
 }
 
-/// The defaults, and over them what the environment says. Variables that no option has are left
-/// alone: container engines make some of their own, such as `SYNCHAT_PORT`.
+/// Returns the defaults with the values of the environment in them. Ignores variables that belong
+/// to no option: container engines set some of their own, such as `SYNCHAT_PORT`.
 fn from_environment<C: Command>(
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<C, String> {
     let mut settings = C::default();
     let with_name = |name: &str, problem: String| format!("{name}: {problem}");
+
     for option in C::OPTIONS {
         let Some(name) = option.variable() else {
             continue;
@@ -203,6 +217,7 @@ fn from_environment<C: Command>(
                 .map_err(|form| with_name(&name, format!("{value:?}: not {form}")))?;
         }
     }
+
     let name = variable("address");
     if let Some(value) = environment(&name) {
         let value = text(&value).map_err(|problem| with_name(&name, problem))?;
@@ -211,16 +226,16 @@ fn from_environment<C: Command>(
     Ok(settings)
 }
 
-/// The argument behind an option that needs a value.
+/// Returns the argument behind an option that needs a value.
 fn value_of(option: &str, metavar: &str, next: Option<OsString>) -> Result<String, String> {
     let value = next.ok_or_else(|| format!("{option}: it needs a value, {metavar}"))?;
     text(&value).map(str::to_owned)
 }
 
 fn text(argument: &OsStr) -> Result<&str, String> {
-    argument.to_str().ok_or_else(|| {
-        format!("{argument:?}: not UTF-8, which all arguments and variables must be")
-    })
+    argument
+        .to_str()
+        .ok_or_else(|| format!("{argument:?}: arguments and variables must be UTF-8"))
 }
 
 fn address(text: &str) -> Result<Address, String> {

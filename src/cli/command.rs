@@ -1,30 +1,33 @@
-//! What the program can be asked to do, each with a table of options: from it come parsing, help
-//! and the environment's names, and the README is checked by it.
+//! The program's two tasks, serving and pinging, each with a table of options.
+//!
+//! Parsing, the help and the names of the environment variables all come from these tables. A test
+//! compares the README with them.
 
 use synchat::Address;
 
-/// One thing to do, as its settings: from the defaults, over which the options are taken in.
+/// A task, as its settings: it starts with the defaults, and each option changes one of them.
 pub(crate) trait Command: Default + 'static {
-    /// What is typed to get it.
+    /// The words that you type to run it.
     const NAME: &'static str;
     const OPTIONS: &'static [Opt<Self>];
-    /// What stands in the help before the options.
+    /// The part of the help before the options.
     const INTRODUCTION: &'static str;
-    /// What an address can be, and a space or line end, behind which its default stands.
+    /// The forms of an address, with a space or a line end at the end. The help puts the default
+    /// behind it.
     const ADDRESSES: &'static str;
 
-    /// What stands at the end of the long help.
+    /// Returns the end of the long help.
     fn notes() -> String;
 
-    /// Whether the option has an environment variable.
+    /// Returns true if the option has an environment variable.
     fn has_variable(_long: &str) -> bool {
         true
     }
 
     fn set_address(&mut self, address: Address);
 
-    /// Looks at values that are good, each by itself: an error is a line that says why they are
-    /// not good together.
+    /// Checks values that are valid one by one but may not fit together. An error is one line that
+    /// says why.
     fn check(&self) -> Result<(), String>;
 }
 
@@ -32,45 +35,47 @@ pub(crate) trait Command: Default + 'static {
 pub(crate) struct Opt<C> {
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
-    /// What its value is called in the help; `None` for a switch.
+    /// The name of its value in the help, or `None` for a switch.
     pub(crate) value: Option<&'static str>,
-    /// As text that the option would take; for a switch, what it is without.
+    /// A text that the option would take. For a switch, its state if nobody sets it.
     pub(crate) default: &'static str,
     /// One line.
     pub(crate) about: &'static str,
-    /// What more there is to say, for the long help.
+    /// More, for the long help.
     pub(crate) details: &'static str,
-    /// Takes the value into the settings; a switch gets the number of times that it was given. An
-    /// error is the form that would have been right.
+    /// Puts the value into the settings. A switch gets the number of times that it was given. An
+    /// error is the form of a valid value.
     pub(crate) set: fn(&mut C, &str) -> Result<(), String>,
 }
 
 impl<C: Command> Opt<C> {
-    /// The environment variable that sets the same.
+    /// Returns the environment variable that sets the same, if there is one.
     pub(crate) fn variable(&self) -> Option<String> {
         C::has_variable(self.long).then(|| variable(self.long))
     }
 }
 
-/// The environment variable of an option or of the address.
+/// Returns the environment variable of an option or of the address.
 pub(crate) fn variable(long: &str) -> String {
     format!("SYNCHAT_{}", long.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// The address's default, as text.
+/// The default of the address, as text.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7007";
 
-/// Holds the table of this section of the README against the options.
+/// Compares the table in this section of the README with the options.
 #[cfg(test)]
 #[track_caller]
 pub(crate) fn assert_readme_has_a_row_for_each_option<C: Command>(section: &str) {
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once(section).expect("it has that section");
     let section = section.split("\n## ").next().unwrap_or_default();
+
     let rows: Vec<_> = section
         .lines()
         .filter(|line| line.starts_with("| `-"))
         .collect();
+
     for (option, row) in C::OPTIONS.iter().zip(&rows) {
         let value = option
             .value
@@ -80,6 +85,7 @@ pub(crate) fn assert_readme_has_a_row_for_each_option<C: Command>(section: &str)
             .short
             .map(|short| format!("-{short}, "))
             .unwrap_or_default();
+
         let (long, default, about) = (option.long, option.default, option.about);
         let expected = format!("| `{short}--{long}{value}` | `{default}` | {about}");
         assert!(row.starts_with(&expected), "{row}\nis not: {expected}");

@@ -6,14 +6,15 @@ use synchat::{Address, Terminator};
 
 use super::command::{Command, DEFAULT_ADDRESS, Opt, variable};
 
-/// `-V`
+/// The text of `-V`.
 pub(crate) fn version() -> String {
     format!("synchat {}\n", env!("CARGO_PKG_VERSION"))
 }
 
-/// `-h`: a line for each option.
+/// The text of `-h`: one line for each option.
 pub(crate) fn short<C: Command>() -> String {
     let mut text = usage::<C>();
+
     for option in C::OPTIONS {
         let _ = writeln!(
             text,
@@ -23,17 +24,20 @@ pub(crate) fn short<C: Command>() -> String {
             option.default
         );
     }
-    text + "  -h, --help                       this help, or more of it\n  -V, --version                    the version\n"
+
+    text + "  -h, --help                       print this help; --help prints more\n  -V, --version                    print the version\n"
 }
 
-/// `--help`: all there is to say.
+/// The text of `--help`: everything about each option.
 pub(crate) fn long<C: Command>() -> String {
     let mut text = usage::<C>();
+
     for option in C::OPTIONS {
         let _ = writeln!(text, "{}\n          {}", signature(option), option.about);
         if !option.details.is_empty() {
             let _ = writeln!(text, "{}", indented(option.details));
         }
+
         let environment = option
             .variable()
             .map(|name| format!("; environment: {name}"))
@@ -44,7 +48,8 @@ pub(crate) fn long<C: Command>() -> String {
             option.default
         );
     }
-    text += "  -h, --help\n          this help; -h is a shorter one\n\n  -V, --version\n          the version\n\n";
+
+    text += "  -h, --help\n          print this help; -h prints a shorter one\n\n  -V, --version\n          print the version\n\n";
     text + &C::notes()
 }
 
@@ -57,6 +62,7 @@ fn usage<C: Command>() -> String {
     )
 }
 
+/// Returns `  -v, --verbose`, or `      --long VALUE`.
 fn signature<C>(option: &Opt<C>) -> String {
     let short = option
         .short
@@ -65,18 +71,21 @@ fn signature<C>(option: &Opt<C>) -> String {
         .value
         .map(|value| format!(" {value}"))
         .unwrap_or_default();
+
     format!("  {short}--{}{value}", option.long)
 }
 
-/// Breaks a text into lines of a terminal's width.
+/// Breaks a text into lines that fit a terminal.
 fn indented(text: &str) -> String {
     let (indent, width) = ("          ", 92);
     let mut lines = vec![indent.to_owned()];
+
     for word in text.split(' ') {
         let line = lines.last().map_or(0, String::len);
         if line + word.len() >= width {
             lines.push(indent.to_owned());
         }
+
         if let Some(line) = lines.last_mut() {
             line.push_str(if line.len() > indent.len() { " " } else { "" });
             line.push_str(word);
@@ -85,10 +94,11 @@ fn indented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// What is said when the server listens: where, and how to try it.
+/// Returns the line that a server prints when it listens: its address, and a client to try.
 pub(crate) fn greeting(address: &Address, handler: &str, terminator: &Terminator) -> String {
-    // So that a line that is typed ends as the server wants it.
+    // With -C, nc ends each typed line with CR LF.
     let crlf = *terminator == Terminator::CRLF;
+
     let client = match address {
         Address::Unix(path) => {
             let path = path.display().to_string().replace('\'', r"'\''");
@@ -108,5 +118,6 @@ pub(crate) fn greeting(address: &Address, handler: &str, terminator: &Terminator
         Address::Host { name, port } => format!("nc {name} {port}"),
         Address::Inherited => "a client".to_owned(),
     };
+
     format!("synchat: serving {handler} on {address}; try: {client}")
 }

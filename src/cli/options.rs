@@ -7,7 +7,7 @@ use super::command::{Command, Opt};
 use super::settings::{LogTime, Settings};
 use super::values::{choice, count, duration, networks, size, terminator};
 
-/// Past this a limit bounds nothing.
+/// A limit above this would limit nothing.
 const LARGEST: u64 = 1 << 30;
 
 pub(crate) const OPTIONS: &[Opt<Settings>] = &[
@@ -16,7 +16,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("NAME"),
         default: "echo",
-        about: "the protocol to speak",
+        about: "the protocol that the server speaks",
         details: "",
         set: |settings, text| {
             let choices: Vec<_> = HANDLERS
@@ -31,9 +31,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("T"),
         default: "crlf",
-        about: "what ends a message",
+        about: "the bytes that end a message",
         details: "crlf, lf, nul, none, length:N for N bytes, or the bytes themselves, with the escapes \
-                  \\r \\n \\t \\0 \\\\ \\xHH. With none, bytes are handed on as they arrive.",
+                  \\r \\n \\t \\0 \\\\ \\xHH. With none, the handler gets bytes as they arrive.",
         set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
     },
     Opt {
@@ -41,8 +41,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("BYTES"),
         default: "64KiB",
-        about: "the longest message",
-        details: "Its terminator is not counted. Sizes take KiB and MiB. Without a terminator it does not apply.",
+        about: "the longest message that a peer can send",
+        details: "The terminator does not count. Sizes take KiB and MiB. With --terminator none there are no messages, \
+                  and so no limit.",
         set: |settings, text| {
             size(text, 1..=LARGEST).map(|bytes| settings.limits.max_message = bytes)
         },
@@ -52,9 +53,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("close|discard"),
         default: "close",
-        about: "what happens at a longer one",
-        details: "The peer is told in either case. close: the connection is closed. discard: the message is dropped up \
-                  to its terminator, and the connection goes on.",
+        about: "close the connection after a longer message, or go on",
+        details: "The peer gets a one-line error in both cases. With discard, the server drops the message up to its \
+                  terminator and goes on with the next one.",
         set: |settings, text| {
             choice(
                 text,
@@ -68,9 +69,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("N"),
         default: "1024",
-        about: "connections that may be open at once",
-        details: "Where the system cannot hold as many as the default, it is lowered, with a warning; where it cannot \
-                  hold as many as are asked for, the server does not start.",
+        about: "the most connections at a time",
+        details: "If the system cannot hold the default number, the server lowers it and logs a warning. If it cannot \
+                  hold the number that you ask for, the server does not start.",
         set: |settings, text| {
             count(text, 1..=1 << 20).map(|count| settings.max_connections = Some(count as usize))
         },
@@ -80,8 +81,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("refuse|wait"),
         default: "refuse",
-        about: "what happens at one more",
-        details: "refuse: it is told so, and closed. wait: it waits to be accepted until one has ended.",
+        about: "refuse a further connection, or let it wait",
+        details: "With refuse, the peer gets a one-line error and the connection is closed. With wait, it stays in the \
+                  accept queue until another connection ends.",
         set: |settings, text| {
             choice(
                 text,
@@ -95,8 +97,9 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("N"),
         default: "0",
-        about: "connections that one address may have; 0 is no limit",
-        details: "The addresses of one IPv6 /64 network count as one. Unix sockets have none, and are not limited.",
+        about: "the most connections of one address; 0 means no limit",
+        details: "All addresses of an IPv6 /64 network count as one. Connections to a Unix socket have no address and are \
+                  not limited.",
         set: |settings, text| {
             count(text, 0..=1 << 20).map(|count| settings.max_per_address = count as usize)
         },
@@ -106,9 +109,10 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("NETWORK"),
         default: "all",
-        about: "who may connect, as in 10.0.0.0/8; can be repeated",
-        details: "In one value, with commas between them, too. An IPv4-mapped IPv6 address is taken as the IPv4 \
-                  address. Who may connect to a Unix socket is for its path's permissions to say.",
+        about: "the networks that can connect, as in 10.0.0.0/8; repeatable",
+        details: "You can also put several networks into one value, with commas between them. An IPv4-mapped IPv6 \
+                  address counts as the IPv4 address. This does not limit a Unix socket: the permissions of its path \
+                  do.",
         set: |settings, text| networks(text).map(|networks| settings.allow = networks),
     },
     Opt {
@@ -116,8 +120,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("T"),
         default: "5m",
-        about: "how long a peer may be silent between messages",
-        details: "Times are 500ms, 30s, 5m. 0 turns a timeout off, with a warning.",
+        about: "the longest silence of a peer between two messages",
+        details: "Write times as in 500ms, 30s or 5m. 0 turns a timeout off, and the server logs a warning.",
         set: |settings, text| duration(text).map(|limit| settings.limits.idle_timeout = limit),
     },
     Opt {
@@ -125,8 +129,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("T"),
         default: "30s",
-        about: "how long a message may take, from its first byte",
-        details: "Bytes that arrive do not prolong it.",
+        about: "the longest time from the first byte of a message to its end",
+        details: "Bytes that arrive in between do not extend it.",
         set: |settings, text| duration(text).map(|limit| settings.limits.message_timeout = limit),
     },
     Opt {
@@ -134,7 +138,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("T"),
         default: "30s",
-        about: "how long a peer may take to accept a batch of replies",
+        about: "the longest time for a peer to accept a batch of replies",
         details: "",
         set: |settings, text| duration(text).map(|limit| settings.limits.write_timeout = limit),
     },
@@ -143,29 +147,29 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("T"),
         default: "8s",
-        about: "how long conversations may take to end, when the server is stopped",
-        details: "What has arrived by then is answered. After that time they are ended by force; container engines kill \
-                  after 10 s.",
+        about: "the longest time for conversations to end after a stop",
+        details: "The server answers what has arrived before the stop. After this time it ends the rest by force. \
+                  Container engines kill a process after 10 s.",
         set: |settings, text| {
             duration(text).map(|grace| settings.grace = grace.unwrap_or_default())
         },
     },
     Opt {
-        long: "stats-interval",
+        long: "report-interval",
         short: None,
         value: Some("T"),
         default: "0",
-        about: "how often to log the counts; 0 is never",
-        details: "They are also logged at SIGUSR1, and at the end.",
-        set: |settings, text| duration(text).map(|interval| settings.stats_interval = interval),
+        about: "how often to log the report; 0 means never",
+        details: "The report is a line with the counts of the server. It is also logged at SIGUSR1 and at the end.",
+        set: |settings, text| duration(text).map(|interval| settings.report_interval = interval),
     },
     Opt {
         long: "backlog",
         short: None,
         value: Some("N"),
         default: "4096",
-        about: "connections that may wait to be accepted",
-        details: "The kernel caps it, on Linux with net.core.somaxconn.",
+        about: "the most connections that wait to be accepted",
+        details: "The kernel has a limit of its own. On Linux it is net.core.somaxconn.",
         set: |settings, text| {
             count(text, 1..=i32::MAX as u64).map(|backlog| settings.backlog = backlog as u32)
         },
@@ -175,8 +179,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("BYTES"),
         default: "128KiB",
-        about: "stack of each connection's thread",
-        details: "At least 64KiB. Memory is taken up only as far as it is used.",
+        about: "the stack of the thread of each connection",
+        details: "At least 64KiB. A stack uses only the memory that it needs.",
         set: |settings, text| {
             size(text, ServerOptions::LEAST_STACK_SIZE as u64..=LARGEST)
                 .map(|bytes| settings.stack_size = bytes as usize)
@@ -204,8 +208,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: Some('q'),
         value: None,
         default: "off",
-        about: "log warnings and errors alone",
-        details: "SYNCHAT_QUIET takes 0 or 1. Of -q and -v the last one counts.",
+        about: "log only warnings and errors",
+        details: "SYNCHAT_QUIET takes 0 or 1. If you give -q and -v, the last one counts.",
         set: |settings, text| {
             count(text, 0..=2).map(|times| {
                 if times > 0 {
@@ -234,8 +238,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         short: None,
         value: Some("epoch|rfc3339|none"),
         default: "epoch",
-        about: "how log lines begin",
-        details: "epoch: seconds since 1970, as in the article. none: for a log that stamps lines itself, as journald does.",
+        about: "the time at the start of a log line",
+        details: "epoch is seconds since 1970, as in the article. none fits a log that adds times itself, such as journald.",
         set: |settings, text| {
             choice(
                 text,
@@ -254,19 +258,19 @@ impl Command for Settings {
     const NAME: &'static str = "synchat";
     const OPTIONS: &'static [Opt<Self>] = OPTIONS;
     const INTRODUCTION: &'static str = "\
-A line echo server, a thread per connection: Python's asynchat, blocking.
+A line echo server with one thread per connection: Python's asynchat, blocking.
 
 Usage: synchat [OPTIONS] [ADDRESS]
-       synchat ping [OPTIONS] [ADDRESS]     ask a server whether it is up
+       synchat ping [OPTIONS] [ADDRESS]     check that a server is up
 
 Examples:
   synchat                                  echo lines on 127.0.0.1:7007
-  synchat '[::]:7' --terminator lf         to the world, lines that end in \\n
-  synchat unix:/run/echo.sock -v           on a Unix socket, every callback logged
-  synchat 127.0.0.1:0 --terminator none    bytes as they come, on any free port
+  synchat '[::]:7' --terminator lf         serve everyone, with lines that end in \\n
+  synchat unix:/run/echo.sock -v           serve on a Unix socket, and log each callback
+  synchat 127.0.0.1:0 --terminator none    echo bytes as they arrive, on any free port
 ";
-    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, or fd:0 for a listening socket inherited as\n\
-         standard input. ";
+    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, or fd:0 for a listening socket that the server\n\
+         inherits as standard input. ";
 
     fn notes() -> String {
         let handlers = HANDLERS
@@ -274,7 +278,7 @@ Examples:
             .map(|handler| format!("  {:<8} {}\n", handler.name, handler.about));
         format!(
             "Handlers:\n{}\n\
-             A flag beats the environment, and the environment beats the default.\n\
+             A flag beats the environment. The environment beats the default.\n\
              Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n",
             handlers.collect::<String>()
         )
@@ -307,7 +311,7 @@ mod tests {
         for option in OPTIONS
             .iter()
             .filter(|option| option.value.is_some())
-            // Their defaults are no values: standard error, and as many as the system can hold.
+            // These defaults are no values that you could type.
             .filter(|option| !["log-file", "max-connections"].contains(&option.long))
         {
             assert_eq!(

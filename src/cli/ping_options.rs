@@ -1,4 +1,4 @@
-//! The options of `synchat ping`, in one table, and the settings that they make.
+//! The options of `synchat ping` in one table, and its settings.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use synchat::{Address, Terminator};
 use super::command::{Command, Opt};
 use super::values::{count, duration, size, terminator};
 
-/// What is to be pinged, and how.
+/// The settings of `synchat ping`.
 #[derive(Debug, Clone)]
 pub(crate) struct PingSettings {
     pub(crate) address: Address,
@@ -16,12 +16,12 @@ pub(crate) struct PingSettings {
     pub(crate) timeout: Duration,
     pub(crate) terminator: Terminator,
     pub(crate) quiet: bool,
-    /// `None`: the default, or the terminator's count.
+    /// `None` means the default, or the number of bytes with `--terminator length:N`.
     size: Option<u64>,
 }
 
 const DEFAULT_SIZE: u64 = 32;
-/// A line is held in memory, and is to pass within a timeout.
+/// A line stays in memory, and must pass within a timeout.
 const LARGEST: u64 = 16 << 20;
 
 const OPTIONS: &[Opt<PingSettings>] = &[
@@ -30,7 +30,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: Some('c'),
         value: Some("N"),
         default: "4",
-        about: "how many lines to send",
+        about: "the number of lines to send",
         details: "",
         set: |settings, text| count(text, 1..=1_000_000).map(|count| settings.count = count),
     },
@@ -39,8 +39,8 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: Some('i'),
         value: Some("T"),
         default: "1s",
-        about: "how long to pause before the next one; 0 is not at all",
-        details: "Times are 500ms, 30s, 5m.",
+        about: "the pause before the next line; 0 means none",
+        details: "Write times as in 500ms, 30s or 5m.",
         set: |settings, text| {
             duration(text).map(|interval| settings.interval = interval.unwrap_or_default())
         },
@@ -50,9 +50,9 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: Some('W'),
         value: Some("T"),
         default: "1s",
-        about: "how late an echo may be, or a connection",
-        details: "A connection, at each of a host's addresses. An echo that is not whole by then is lost; if a part of \
-                  it has come, that can take as long again to be noticed.",
+        about: "how long to wait for the connection and for each echo",
+        details: "If a host has several addresses, this is the time for each. An echo that is not complete by then is \
+                  lost. If a part of it arrived, ping can need twice the time to notice.",
         set: |settings, text| match duration(text) {
             Ok(Some(timeout)) => {
                 settings.timeout = timeout;
@@ -66,8 +66,8 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: Some('s'),
         value: Some("BYTES"),
         default: "32",
-        about: "length of a line, with its terminator",
-        details: "At most 16MiB. Where the terminator is length:N, it is N.",
+        about: "the length of a line, with its terminator",
+        details: "At most 16MiB. With --terminator length:N it is N.",
         set: |settings, text| size(text, 1..=LARGEST).map(|bytes| settings.size = Some(bytes)),
     },
     Opt {
@@ -75,7 +75,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: None,
         value: Some("T"),
         default: "crlf",
-        about: "what ends a line: what the server was told",
+        about: "the bytes that end a line, as the server has them",
         details: "crlf, lf, nul, none, length:N, or the bytes themselves, with the escapes \
                   \\r \\n \\t \\0 \\\\ \\xHH.",
         set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
@@ -85,7 +85,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         short: Some('q'),
         value: None,
         default: "off",
-        about: "print the summary alone",
+        about: "print only the summary",
         details: "",
         set: |settings, _| {
             settings.quiet = true;
@@ -95,7 +95,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
 ];
 
 impl PingSettings {
-    /// How long a line is, in bytes, with its terminator.
+    /// Returns the length of a line in bytes, with its terminator.
     pub(crate) fn line_size(&self) -> u64 {
         self.size.unwrap_or(match self.terminator {
             Terminator::Length(length) => length.get(),
@@ -108,27 +108,27 @@ impl Command for PingSettings {
     const NAME: &'static str = "synchat ping";
     const OPTIONS: &'static [Opt<Self>] = OPTIONS;
     const INTRODUCTION: &'static str = "\
-Sends lines to a line echo server, and times the echoes.
+Sends lines to a line echo server and times the echoes.
 
 Usage: synchat ping [OPTIONS] [ADDRESS]
 
 Examples:
-  synchat ping                             four lines to 127.0.0.1:7007, a second apart
-  synchat ping -qc1 unix:/run/echo.sock    whether that server is up
-  synchat ping -i0 -c10000 -s60KiB         a stream of long lines, one at a time
+  synchat ping                             send four lines to 127.0.0.1:7007, one a second
+  synchat ping -qc1 unix:/run/echo.sock    check that this server is up
+  synchat ping -i0 -c10000 -s60KiB         send long lines, each after the last echo
 ";
     const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT or unix:PATH.\n";
 
     fn notes() -> String {
-        "A flag beats the environment, and the environment beats the default. The address and the\n\
-         terminator are read from the server's variables, so that in its environment synchat ping\n\
-         alone asks whether it is up; the other options have none.\n\
-         SIGINT and SIGTERM end it with the summary so far.\n\
+        "A flag beats the environment. The environment beats the default. ping reads the address\n\
+         and the terminator from the server's variables. So in the server's environment synchat\n\
+         ping needs no arguments. The other options have no variables.\n\
+         SIGINT and SIGTERM end it. It then prints the summary so far.\n\
          Exit codes: 0 all echoes came back right, 1 one did not, 2 bad usage.\n"
             .to_owned()
     }
 
-    /// The server has options of the same names that mean something else.
+    /// Only the terminator: other options of the server have these names and mean something else.
     fn has_variable(long: &str) -> bool {
         long == "terminator"
     }
@@ -145,7 +145,7 @@ Examples:
                     .to_owned(),
             ),
             Terminator::Bytes(end) if size <= end.len() as u64 => Err(format!(
-                "--size {size}: a line has at least {} bytes, with its terminator of {}",
+                "--size {size}: a line has at least {} bytes, and its terminator is {} of them",
                 end.len() + 1,
                 end.len()
             )),

@@ -1,4 +1,4 @@
-//! What the server's options make: the settings, and what they are by default.
+//! The server's settings and their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,37 +8,38 @@ use synchat::{
     Address, HANDLERS, IpNetwork, Limits, NamedHandler, Overload, ServerOptions, Terminator,
 };
 
-/// What the command line asked for.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) address: Address,
     pub(crate) handler: &'static NamedHandler,
     pub(crate) terminator: Terminator,
     pub(crate) limits: Limits,
-    /// `None`: the default, or what the system can hold.
+    /// `None` means the default, or fewer if the system cannot hold as many.
     pub(crate) max_connections: Option<usize>,
     pub(crate) overload: Overload,
-    /// 0: no limit.
+    /// 0 means no limit.
     pub(crate) max_per_address: usize,
-    /// Empty: everyone.
+    /// An empty list means everyone.
     pub(crate) allow: Vec<IpNetwork>,
     pub(crate) backlog: u32,
     pub(crate) grace: Duration,
-    pub(crate) stats_interval: Option<Duration>,
+    /// `None` means never.
+    pub(crate) report_interval: Option<Duration>,
     pub(crate) stack_size: usize,
     pub(crate) logging: Logging,
 }
 
-/// What is logged, and where to.
+/// The settings of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Logging {
     pub(crate) level: LevelFilter,
-    /// `None`: standard error.
+    /// `None` means standard error.
     pub(crate) file: Option<PathBuf>,
     pub(crate) time: LogTime,
 }
 
-/// How a log line begins.
+/// The time at the beginning of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogTime {
     Epoch,
@@ -58,9 +59,10 @@ impl Default for Settings {
             max_per_address: 0,
             allow: Vec::new(),
             grace: Duration::from_secs(8),
-            stats_interval: None,
+            report_interval: None,
             backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
             stack_size: ServerOptions::DEFAULT_STACK_SIZE,
+
             logging: Logging {
                 level: LevelFilter::Info,
                 file: None,

@@ -27,10 +27,10 @@ pub(crate) fn start(
     settings: &Settings,
     manager: Arc<ServiceManager>,
 ) -> Result<(), String> {
-    let (stats_interval, grace) = (settings.stats_interval, settings.grace);
+    let (report_interval, grace) = (settings.report_interval, settings.grace);
     let watch = move || {
         let mut is_stopping = false;
-        let interval = stats_interval.unwrap_or(SELDOM);
+        let interval = report_interval.unwrap_or(SELDOM);
         let mut next_stats = Instant::now() + interval;
         let mut watchdog = manager.watchdog();
         loop {
@@ -60,7 +60,7 @@ pub(crate) fn start(
             }
             if now >= next_stats {
                 next_stats += interval;
-                if stats_interval.is_some() {
+                if report_interval.is_some() {
                     log::info!("stats: {}", handle.report());
                 }
             }

@@ -1,11 +1,11 @@
-//! The values that options take, from text. An error is the form that would have been right.
+//! Parses the values of options. An error is the form of a valid value.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use synchat::{IpNetwork, IpNetworkError, Terminator};
 
-/// A number of bytes: `65536`, `64KiB`, `1MiB`.
+/// Parses a number of bytes: `65536`, `64KiB`, `1MiB`.
 pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix("KiB") {
         Some(digits) => (digits, 1 << 10),
@@ -13,6 +13,7 @@ pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, Str
             .strip_suffix("MiB")
             .map_or((text, 1), |digits| (digits, 1 << 20)),
     };
+
     number(digits)
         .and_then(|number| number.checked_mul(unit))
         .filter(|bytes| accepted.contains(bytes))
@@ -25,14 +26,14 @@ pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, Str
         })
 }
 
-/// A count of something that is not bytes.
+/// Parses a number of things that are not bytes.
 pub(crate) fn count(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, String> {
     number(text)
         .filter(|count| accepted.contains(count))
         .ok_or_else(|| format!("a number from {} to {}", accepted.start(), accepted.end()))
 }
 
-/// Digits alone: `parse` would take a sign, too.
+/// Parses digits only. `str::parse` would also take a sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
@@ -40,16 +41,18 @@ fn number(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// A time: `500ms`, `30s`, `5m`. `0` is `None`.
+/// Parses a time: `500ms`, `30s`, `5m`. `0` gives `None`.
 pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
     const LONGEST: u64 = 30 * 24 * 60 * 60 * 1000; // 30 days
     if text == "0" {
         return Ok(None);
     }
+
     let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
     let split = units
         .iter()
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+
     split
         .and_then(|(digits, factor)| number(digits)?.checked_mul(*factor))
         .filter(|milliseconds| (1..=LONGEST).contains(milliseconds))
@@ -57,18 +60,19 @@ pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
         .ok_or_else(|| "a time as in 500ms, 30s or 5m, up to 43200m, or 0".to_owned())
 }
 
-/// `all`, which is an empty list, or networks with commas between them.
+/// Parses `all`, which gives an empty list, or networks with commas between them.
 pub(crate) fn networks(text: &str) -> Result<Vec<IpNetwork>, String> {
     if text == "all" {
         return Ok(Vec::new());
     }
+
     let networks = text.split(',').map(str::parse);
     networks
         .collect::<Result<_, IpNetworkError>>()
         .map_err(|error| format!("all, or networks as in 10.0.0.0/8,::1: {error}"))
 }
 
-/// One of a few words.
+/// Parses one of a few words.
 pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     choices
         .iter()
@@ -80,7 +84,7 @@ pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
         })
 }
 
-/// A terminator: a name, `length:N`, or bytes with escapes.
+/// Parses a terminator: a name, `length:N`, or bytes with escapes.
 pub(crate) fn terminator(text: &str) -> Result<Terminator, String> {
     match text {
         "crlf" => Ok(Terminator::CRLF),
@@ -97,14 +101,17 @@ pub(crate) fn terminator(text: &str) -> Result<Terminator, String> {
     }
 }
 
-/// Bytes as they stand, except the escapes `\r \n \t \0 \\ \xHH`.
+/// Returns the bytes of a text, and those behind its escapes `\r \n \t \0 \\ \xHH`.
 fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text;
+
     while let Some((before, after)) = rest.split_once('\\') {
         bytes.extend_from_slice(before.as_bytes());
+
         let hex = after.strip_prefix('x').and_then(|after| after.get(..2));
         let hex = hex.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+
         let (byte, length) = match (
             after.bytes().next(),
             hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()),
@@ -121,9 +128,11 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
                 );
             }
         };
+
         bytes.push(byte);
         rest = &after[length..];
     }
+
     bytes.extend_from_slice(rest.as_bytes());
     Ok(bytes)
 }

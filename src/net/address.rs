@@ -1,5 +1,4 @@
-//! Where a server listens and a client connects, as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH` or
-//! `fd:0`.
+//! Addresses as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH` or `fd:0`.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An address to listen on or to connect to. Parsed with [`FromStr`]; its `Display` is the same
+/// An address to listen on or to connect to. [`FromStr`] parses it, and `Display` prints the same
 /// form.
 ///
 /// ```
@@ -21,28 +20,29 @@ use std::str::FromStr;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// A TCP port of an IP address. Port 0 is any free one.
+    /// A TCP port of an IP address. Port 0 means any free port.
     Tcp(SocketAddr),
-    /// A TCP port of a host, by name. All its addresses are tried, in the resolver's order.
+    /// A TCP port of a host, by name. synchat tries all addresses of the host in the order that the
+    /// resolver gives.
     Host {
-        /// The name. `localhost` is always `127.0.0.1` and `::1`.
+        /// The name. `localhost` always means `127.0.0.1` and `::1`.
         name: String,
         /// The port.
         port: u16,
     },
-    /// A Unix socket's path.
+    /// The path of a Unix socket.
     Unix(PathBuf),
-    /// The listening socket that the process has inherited as its standard input, from systemd or
-    /// another supervisor.
+    /// The listening socket that the process inherited as standard input, from systemd or another
+    /// supervisor.
     Inherited,
 }
 
 impl Address {
-    /// The IP addresses behind a TCP address; none for others.
+    /// Returns the IP addresses of a TCP address, and none for other addresses.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Tcp(address) => Ok(vec![*address]),
-            // A statically linked glibc resolves no names; this one needs no resolver.
+            // A static glibc resolves no names. This one needs no resolver.
             Self::Host { name, port } if name.eq_ignore_ascii_case("localhost") => Ok(vec![
                 (Ipv4Addr::LOCALHOST, *port).into(),
                 (Ipv6Addr::LOCALHOST, *port).into(),
@@ -52,7 +52,7 @@ impl Address {
         }
     }
 
-    /// The IP address and port, where the address is that.
+    /// Returns the IP address and port, if this is a TCP address without a name.
     pub fn as_socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -61,7 +61,7 @@ impl Address {
     }
 }
 
-/// The error of a text that is no [`Address`]: which, and why not.
+/// The error for a text that is no [`Address`]. It names the text and the problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressError {
     text: String,
@@ -84,6 +84,7 @@ impl FromStr for Address {
             text: text.to_owned(),
             problem,
         };
+
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
                 Err(bad("no path after unix:"))
@@ -91,6 +92,7 @@ impl FromStr for Address {
                 Ok(Self::Unix(path.into()))
             };
         }
+
         if let Some(descriptor) = text.strip_prefix("fd:") {
             return if descriptor == "0" {
                 Ok(Self::Inherited)
@@ -98,6 +100,7 @@ impl FromStr for Address {
                 Err(bad("only descriptor 0 can be inherited"))
             };
         }
+
         let parts = text.rsplit_once(':').filter(|_| !text.ends_with(']'));
         let (host, port) = parts.ok_or_else(|| bad("no port"))?;
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -106,12 +109,14 @@ impl FromStr for Address {
             .ok()
             .filter(|_| is_number)
             .ok_or_else(|| bad("the port is not a number up to 65535"))?;
+
         if let Ok(address) = format!("{host}:{port}").parse() {
             return Ok(Self::Tcp(address));
         }
+
         match host {
             "" => Err(bad(
-                "no host; 0.0.0.0 and [::] are all addresses of this machine",
+                "no host; 0.0.0.0 and [::] mean all addresses of this machine",
             )),
             _ if host.contains(['[', ']', ':']) => {
                 Err(bad("write an IPv6 address in brackets, as in [::1]:7007"))

@@ -386,7 +386,7 @@ fn sigusr1_logs_the_report_with_open_connections() {
 #[test]
 fn the_report_is_logged_at_each_interval() {
     let started = Instant::now();
-    let mut server = ServerProcess::starts(&["--stats-interval", "100ms"]);
+    let mut server = ServerProcess::starts(&["--report-interval", "100ms"]);
     for _ in 0..5 {
         let stats = server.logs(" stats: ");
         counts(&stats, " stats: ").assert_add_up();
