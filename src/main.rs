@@ -17,6 +17,7 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = cli::parse(env::args_os().skip(1), |name| env::var_os(name));
+
     match invocation {
         Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
             // A reader that leaves has seen enough, such as `head`.
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             let served = serve(*settings);
             // The error comes after the log lines.
             log::logger().flush();
+
             match served {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(message) => complain(&message, 1),
@@ -60,6 +62,7 @@ fn serve(settings: Settings) -> Result<(), String> {
         .bind(&settings.address)
         .map_err(|error| advise(&error))?;
     log::info!(
+        target: cli::LOG_TARGET,
         "memory: at_most={}MiB max_connections={}; the kernel's socket buffers come on top",
         server.memory().div_ceil(1 << 20),
         server.max_connections()
@@ -84,11 +87,13 @@ fn serve(settings: Settings) -> Result<(), String> {
 
     // From here on the server answers clients and obeys signals.
     manager.tell("READY=1");
+
     let (make, terminator) = (settings.handler.make, settings.terminator);
     let report = server
         .serve_forever(move |_| make(&terminator))
         .map_err(|error| advise(&error))?;
-    log::info!("report: {report}");
+    log::info!(target: cli::LOG_TARGET, "report: {report}");
+
     Ok(())
 }
 
@@ -132,7 +137,10 @@ fn warn_of_timeouts_that_are_off(limits: &Limits) {
     ];
 
     for (option, _, peer) in timeouts.iter().filter(|(_, limit, _)| limit.is_none()) {
-        log::warn!("{option} is off: {peer} can hold its connection for ever");
+        log::warn!(
+            target: cli::LOG_TARGET,
+            "{option} is off: {peer} can hold its connection for ever"
+        );
     }
 }
 

@@ -14,6 +14,9 @@ mod supervisor;
 mod tally;
 mod values;
 
+/// The target of every log line of the program. It is a fixed word, like those of the library.
+pub(crate) const LOG_TARGET: &str = "synchat";
+
 pub(crate) use arguments::{Invocation, parse};
 pub(crate) use help::greeting;
 pub(crate) use logging::{one_line, start as start_logging};

@@ -1,8 +1,8 @@
-//! What a service manager is told: systemd's notification protocol, see `sd_notify(3)`.
+//! Tells a service manager about the server, in systemd's protocol (`sd_notify(3)`).
 //!
-//! News is one datagram each, to the Unix socket that `NOTIFY_SOCKET` names. It is sent without
-//! waiting and without a connection: a manager that is slow costs us the news, not time, and one
-//! that was started anew hears what comes next. Without that variable nothing happens.
+//! Each piece of news is one datagram to the Unix socket that `NOTIFY_SOCKET` names. It is sent
+//! without a connection and without waiting. So a slow manager costs no time, and a manager that was
+//! restarted hears the next news. Without that variable nothing happens.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,35 +13,39 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The service manager, or nobody.
+use super::LOG_TARGET;
+
+/// The service manager, if there is one.
 pub(crate) struct ServiceManager {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How long it waits for a sign of life before it ends us, if it does.
+    /// The time without a sign of life after which it ends the server; `None` if it does not watch.
     patience: Option<Duration>,
     has_failed: AtomicBool,
 }
 
 impl ServiceManager {
-    /// Finds it by the environment. What is wrong there is logged, and then nobody is told.
+    /// Finds it by the environment. Logs a variable that is wrong, and then ignores it.
     pub(crate) fn find(environment: impl Fn(&str) -> Option<OsString>) -> Self {
         let name = environment("NOTIFY_SOCKET");
         let socket = name.and_then(|name| match address(&name).and_then(open) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                log::warn!("notify: NOTIFY_SOCKET={name:?} is ignored: {error}");
+                log::warn!(target: LOG_TARGET, "notify: NOTIFY_SOCKET={name:?} is ignored: {error}");
                 None
             }
         });
+
         let patience = environment("WATCHDOG_USEC")
             .filter(|_| socket.is_some())
             .filter(|_| is_us(environment("WATCHDOG_PID").as_deref()))
             .and_then(|microseconds| {
                 let patience = patience(&microseconds);
                 if patience.is_none() {
-                    log::warn!("notify: WATCHDOG_USEC={microseconds:?} is ignored: not a time");
+                    log::warn!(target: LOG_TARGET, "notify: WATCHDOG_USEC={microseconds:?} is ignored: not a time");
                 }
                 patience
             });
+
         Self {
             socket,
             patience,
@@ -49,12 +53,12 @@ impl ServiceManager {
         }
     }
 
-    /// Tells it this, and warns if that fails.
+    /// Sends the news, and warns if that fails.
     pub(crate) fn tell(&self, news: &str) {
         self.warn(self.send(news));
     }
 
-    /// Tells it this, if it can be told now. Never waits, not even for the log.
+    /// Sends the news if the manager can take it now. Never waits, not even for the log.
     pub(crate) fn send(&self, news: &str) -> io::Result<()> {
         match &self.socket {
             Some((socket, address)) => socket.send_to_addr(news.as_bytes(), address).map(drop),
@@ -67,35 +71,36 @@ impl ServiceManager {
         if let Err(error) = told
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            log::warn!("notify: the service manager cannot be told how things are: {error}");
+            log::warn!(target: LOG_TARGET, "notify: cannot reach the service manager: {error}");
         }
     }
 
-    /// When it wants signs of life.
+    /// Returns the timer for signs of life, if the manager wants them.
     pub(crate) fn watchdog(&self) -> Option<Watchdog> {
         self.patience
             .map(|patience| Watchdog::new(patience, Instant::now()))
     }
 }
 
-/// Decides when to give a sign of life.
+/// Decides when to send a sign of life.
 pub(crate) struct Watchdog {
     interval: Duration,
-    /// When the next one is due.
+    /// The next one is due at this time.
     next: Instant,
     heartbeat: u64,
-    /// Until when no change of the heartbeat is no cause for concern.
+    /// Up to this time the server counts as alive, even if its heartbeat does not change.
     trusted_until: Instant,
 }
 
 impl Watchdog {
-    /// As long as a heart that beats may seem to stand still: see
+    /// The longest time between two changes of the heartbeat of a server that is well. See
     /// [`ServerHandle::heartbeat`](synchat::ServerHandle::heartbeat).
     const BETWEEN_BEATS: Duration = Duration::from_secs(2);
 
     fn new(patience: Duration, now: Instant) -> Self {
-        // As `sd_watchdog_enabled(3)` advises; and never without a pause.
+        // `sd_watchdog_enabled(3)` advises half of the time. At least a millisecond prevents a spin.
         let interval = (patience / 2).max(Duration::from_millis(1));
+
         Self {
             interval,
             next: now + interval,
@@ -104,28 +109,30 @@ impl Watchdog {
         }
     }
 
-    /// When to look again.
+    /// Returns when to call [`is_due`](Self::is_due) again.
     pub(crate) fn next(&self) -> Instant {
         self.next
     }
 
-    /// From now on the heart may stand still for so long: the server is stopped, and waits for its
-    /// conversations to end.
+    /// Counts the server as alive for this time. While it stops, it waits for its conversations, and
+    /// its heartbeat does not change.
     pub(crate) fn trust_for(&mut self, time: Duration, now: Instant) {
         self.trusted_until = self.trusted_until.max(now + time);
     }
 
-    /// Whether to give a sign of life now.
+    /// Returns whether to send a sign of life now.
     pub(crate) fn is_due(&mut self, heartbeat: u64, now: Instant) -> bool {
         if now < self.next {
             return false;
         }
+
         self.next = now + self.interval;
         let is_alive = heartbeat != self.heartbeat;
         if is_alive {
             self.heartbeat = heartbeat;
             self.trust_for(Self::BETWEEN_BEATS, now);
         }
+
         is_alive || now < self.trusted_until
     }
 }
@@ -136,7 +143,7 @@ fn open(address: SocketAddr) -> io::Result<(UnixDatagram, SocketAddr)> {
     Ok((socket, address))
 }
 
-/// A path, or `@` and the name of an abstract socket.
+/// Parses a path, or `@` and the name of an abstract socket.
 fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'@', name @ ..] if !name.is_empty() => abstract_address(name),
@@ -155,14 +162,14 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::Error::other("only Linux has abstract sockets"))
 }
 
-/// Whether the watchdog is meant for this process, and not for one that started it.
+/// Returns whether the watchdog is meant for this process and not for its parent.
 fn is_us(watched: Option<&OsStr>) -> bool {
     watched.is_none_or(|id| *id == *process::id().to_string())
 }
 
 fn patience(microseconds: &OsStr) -> Option<Duration> {
     let number = microseconds.to_str()?.parse().ok()?;
-    // The longest is one that can be added to the time of day: five hundred years.
+    // The longest can still be added to the time of day. It is five hundred years.
     (1..=u64::MAX >> 10)
         .contains(&number)
         .then(|| Duration::from_micros(number))
@@ -208,20 +215,21 @@ mod tests {
     }
 
     #[test]
-    fn a_heart_that_beats_once_a_second_is_alive_for_a_watchdog_of_half_a_second() {
+    fn a_heartbeat_slower_than_the_watchdog_is_alive() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(Duration::from_millis(500), start);
         for quarter in 1..40 {
             let now = start + Duration::from_millis(250 * quarter);
             assert!(watchdog.is_due(quarter / 4, now), "{quarter}");
         }
-        // It stands still from here on, since the ninth second.
+
+        // It has stood still since the ninth second.
         let end = start + Duration::from_secs(11);
         assert!(!watchdog.is_due(9, end));
     }
 
     #[test]
-    fn while_the_server_drains_the_heart_may_stand_still_for_the_grace_period() {
+    fn the_heart_may_stand_still_while_the_server_drains() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut watchdog = Watchdog::new(Duration::from_secs(2), start);

@@ -96,7 +96,7 @@ fn the_server_makes_no_call_that_its_unit_forbids() {
     client.sends("hello\r\n").expects("hello\r\n");
     let traced = child_of(server.id());
     send("USR1", traced);
-    server.logs("stats: ");
+    server.logs(" report: ");
     send("TERM", traced);
     client.expects_eof();
     assert_eq!(server.ends().status.code(), Some(0));
@@ -351,7 +351,7 @@ fn the_static_binary_serves_in_an_empty_root() {
     let mut client = server.client();
     client.sends("hello\r\n").expects("hello\r\n");
     server.signal("USR1");
-    server.logs("stats: ");
+    server.logs(" report: ");
     server.signal("TERM");
     client.expects_eof();
     assert_eq!(server.ends().status.code(), Some(0));

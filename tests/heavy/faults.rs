@@ -203,7 +203,7 @@ fn a_supervisor_that_cannot_wait_stops_the_server() {
         let injection = Injection::into(&server, Threads::All, inject);
         // Makes it wait anew.
         server.signal("USR1");
-        server.logs("stats: ");
+        server.logs(" report: ");
         thread::sleep(Duration::from_secs(2));
         let spent = Vitals::of(&server).cpu - before;
         let failures = injection.ends();

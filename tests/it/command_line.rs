@@ -341,7 +341,7 @@ fn variables_set_what_flags_set() {
         "--message-timeout is off",
         "--write-timeout is off",
         "collect_incoming_data: [four]",
-        " stats: accepted=1 open=1 ",
+        " report: accepted=1 open=1 ",
     ] {
         assert!(log.contains(line), "no {line:?} in {log}");
     }

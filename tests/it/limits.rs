@@ -117,7 +117,7 @@ fn in_a_flood_each_connection_is_served_or_refused() {
     let seconds = started.elapsed().as_secs();
 
     server.signal("USR1");
-    let log = server.logs_up_to("stats: ");
+    let log = server.logs_up_to(" report: ");
     let counts = log.last().expect("it has that line");
     assert_eq!(number(counts, "refused-full"), refused + 1, "{counts}");
     assert_eq!(
@@ -149,7 +149,7 @@ fn with_overload_wait_one_more_waits() {
     thread::sleep(Duration::from_millis(1200));
     peers.iter_mut().for_each(greets);
     server.signal("USR1");
-    let log = server.logs_up_to("stats: ");
+    let log = server.logs_up_to(" report: ");
     assert!(!log.iter().any(|line| line.contains("waiting")), "{log:#?}");
     assert_eq!(number(log.last().unwrap(), "accepted"), 2);
     leaves(peers.remove(0));

@@ -328,7 +328,7 @@ fn storm(server: &ServerProcess) -> Running {
 fn a_storm_of_signals_disturbs_nobody() {
     let mut server = ServerProcess::starts(&[]);
     let storm = storm(&server);
-    server.logs("stats: ");
+    server.logs(" report: ");
     let mut client = greeted_client(&server);
     let lines = numbered_lines(50);
     for _ in 0..100 {
@@ -373,11 +373,11 @@ fn sigusr1_logs_the_report_with_open_connections() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         server.signal("USR1");
-        let stats = server.logs(" stats: ");
-        if stats.trim_end().ends_with(expected) {
+        let report = server.logs(" report: ");
+        if report.trim_end().ends_with(expected) {
             break;
         }
-        assert!(Instant::now() < deadline, "{stats}");
+        assert!(Instant::now() < deadline, "{report}");
         thread::sleep(Duration::from_millis(10));
     }
     client.sends("\r\n").expects("c\r\n");
@@ -388,8 +388,8 @@ fn the_report_is_logged_at_each_interval() {
     let started = Instant::now();
     let mut server = ServerProcess::starts(&["--report-interval", "100ms"]);
     for _ in 0..5 {
-        let stats = server.logs(" stats: ");
-        counts(&stats, " stats: ").assert_add_up();
+        let report = server.logs(" report: ");
+        counts(&report, " report: ").assert_add_up();
     }
     let took = started.elapsed();
     let expected = Duration::from_millis(450)..Duration::from_secs(2);

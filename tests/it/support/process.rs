@@ -240,7 +240,7 @@ impl ServerProcess {
     /// The counts, as it logs them when it is asked for them.
     pub(crate) fn counts(&mut self) -> String {
         self.signal("USR1");
-        self.logs("stats: ")
+        self.logs(" report: ")
     }
 
     /// The memory that it has taken up, in KiB.
