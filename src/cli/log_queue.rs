@@ -1,10 +1,12 @@
-//! A queue between those who log and the place that is logged to, so that it holds nobody up.
+//! A queue in front of the log's sink, so that a slow sink never blocks a thread that logs.
 //!
-//! Who logs puts a line into the queue and goes on; one thread takes lines out and writes them, as
-//! many as wait together, and each whole. Where that is too slow (a pipe that nobody reads) the
-//! queue fills, and what comes then is dropped and counted; the count is told as soon as lines can
-//! be written again. It costs a wake-up of the thread for a line that comes alone, and the last
-//! lines of a process that is killed or aborts: what is in the queue then is lost.
+//! A thread that logs puts its line into the queue and goes on. One thread takes the lines out and
+//! writes them, several at a time and each whole. If the sink is too slow, for example a pipe that
+//! nobody reads, the queue fills. Further lines are then dropped and counted, and a line says how
+//! many as soon as the sink takes lines again.
+//!
+//! The cost of the queue is one wake-up of its thread for a line that comes alone. When the process
+//! is killed or aborts, the lines in the queue are lost.
 
 use std::fs::File;
 use std::io::{self, Stderr, Write};
@@ -15,33 +17,37 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How many lines wait at most. With [`LONGEST_LINE`] it bounds the memory to 4 MiB; and it is some
-/// milliseconds of the busiest log, for which the thread may have to wait for a processor.
+/// The most lines that can wait.
+///
+/// With [`LONGEST_LINE`] it bounds the memory to 4 MiB. The busiest log fills it in some
+/// milliseconds. That is as long as the log's thread can have to wait for a processor.
 const CAPACITY: usize = 1024;
 
-/// The most bytes of a line, its end included, and of a write. A pipe takes so many in one piece
-/// (`PIPE_BUF` of Linux), so lines do not mix with another process's; the crate's own are far
-/// shorter.
+/// The most bytes of a line, with its end, and of a write.
+///
+/// A pipe takes that many in one piece (`PIPE_BUF` of Linux), so lines do not mix with those of
+/// another process. The crate's own lines are far shorter.
 const LONGEST_LINE: usize = 4096;
 
-/// How long a flush waits: enough for a reader that is slow, and little for an exit where nobody
+/// The longest wait of a flush. It is enough for a slow reader, and short for an exit when nobody
 /// reads.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// How long the thread rests when it has written all. Lines that come meanwhile need no wake-up;
-/// with one for each, a connection alone would be at half its speed under `-v`. The queue holds
-/// more than can be logged in that time.
+/// The rest of the thread after it has written all lines.
+///
+/// A line that comes meanwhile needs no wake-up. With a wake-up for each line, one connection would
+/// run at half its speed under `-v`. The queue holds more than can be logged in that time.
 const REST: Duration = Duration::from_micros(100);
 
-/// What takes log lines, whole and with their ends.
+/// Takes log lines, whole and with their ends.
 pub(super) trait LineSink: Send + Sync {
     fn put(&self, lines: Vec<u8>);
 
-    /// Waits, for a bounded time, until what has been put is written.
+    /// Waits, for a bounded time, until all lines so far are written.
     fn flush(&self) {}
 }
 
-/// In one write, by the thread that calls. What cannot be written is lost: the disk is full.
+/// Writes in one call, on the calling thread. A line is lost if the disk is full.
 impl LineSink for File {
     fn put(&self, lines: Vec<u8>) {
         let mut file = self;
@@ -49,14 +55,14 @@ impl LineSink for File {
     }
 }
 
-/// In one write, by the thread that calls. What cannot be written is lost: its reader has gone.
+/// Writes in one call, on the calling thread. A line is lost if its reader has gone.
 impl LineSink for Stderr {
     fn put(&self, lines: Vec<u8>) {
         let _ = self.lock().write_all(&lines);
     }
 }
 
-/// Never waits for the sink behind it.
+/// A sink that never waits for the sink behind it.
 pub(super) struct LogQueue {
     lines: SyncSender<Vec<u8>>,
     counts: Arc<Counts>,
@@ -66,9 +72,9 @@ pub(super) struct LogQueue {
 #[derive(Default)]
 struct Counts {
     queued: AtomicU64,
-    /// Dropped for want of room, and not yet told of. Of what the sink loses nothing is known.
+    /// Lines that were dropped for want of room and not yet told. Losses in the sink are not counted.
     lost: AtomicU64,
-    /// Taken out of the queue and given to the sink.
+    /// Lines that were taken out of the queue and given to the sink.
     written: Mutex<u64>,
     progress: Condvar,
 }
@@ -80,7 +86,7 @@ impl Counts {
 }
 
 impl LogQueue {
-    /// Starts the thread, which writes to this sink and tells, itself, how many lines were lost.
+    /// Starts the thread that writes to this sink. The same thread tells how many lines were lost.
     pub(super) fn start(
         sink: Arc<dyn LineSink>,
         tell_lost: impl Fn(u64) + Send + 'static,
@@ -91,9 +97,11 @@ impl LogQueue {
             lines,
             counts: Arc::clone(&counts),
         };
+
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_lines(&queued, &*sink, &counts, tell_lost))?;
+
         Ok(queue)
     }
 
@@ -112,8 +120,8 @@ impl LineSink for LogQueue {
         cut(&mut line);
         if !self.offer(line) {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
-            // The thread may have emptied the queue meanwhile and wait for a line, this loss
-            // untold: an empty one wakes it. Where that has no room either it does not wait.
+            // The thread can have emptied the queue meanwhile and wait for a line, with this loss
+            // untold. An empty line wakes it. If even that has no room, the thread is not waiting.
             self.offer(Vec::new());
         }
     }
@@ -123,12 +131,13 @@ impl LineSink for LogQueue {
         let is_behind = |written: &mut u64| *written < queued;
         let written = self.counts.written();
         let progress = &self.counts.progress;
-        // Late or not, and whatever a panic has poisoned, the caller goes on.
+
+        // The caller goes on in any case: after a timeout, and after a panic in another thread.
         let _ = progress.wait_timeout_while(written, FLUSH_TIME, is_behind);
     }
 }
 
-/// The thread's life: as long as there is a queue.
+/// Writes lines as long as the queue exists.
 fn write_lines(
     queued: &Receiver<Vec<u8>>,
     sink: &dyn LineSink,
@@ -136,27 +145,31 @@ fn write_lines(
     tell_lost: impl Fn(u64),
 ) {
     while let Ok(first) = queued.recv() {
-        // At most a full queue at a time, so that losses are told of where it never runs empty.
+        // At most a full queue at a time, so losses are told even if the queue never runs empty.
         let written = write_together(first, queued.try_iter().take(CAPACITY - 1), sink);
+
         match counts.lost.swap(0, Ordering::Relaxed) {
             0 => {}
             lost => tell_lost(lost),
         }
+
         *counts.written() += written as u64;
         counts.progress.notify_all();
+
         if written < CAPACITY {
             thread::sleep(REST);
         }
     }
 }
 
-/// Writes lines, each whole, in as few writes as hold them, and returns their number.
+/// Writes lines, each whole, in as few writes as possible. Returns their number.
 fn write_together(
     mut lines: Vec<u8>,
     rest: impl Iterator<Item = Vec<u8>>,
     sink: &dyn LineSink,
 ) -> usize {
     let mut count = 1;
+
     for line in rest {
         if lines.len() + line.len() > LONGEST_LINE {
             sink.put(mem::replace(&mut lines, line));
@@ -165,11 +178,12 @@ fn write_together(
         }
         count += 1;
     }
+
     sink.put(lines);
     count
 }
 
-/// Bounds a line's memory. One that was too long says how long it was.
+/// Bounds a line's memory. A line that is cut says how long it was.
 fn cut(line: &mut Vec<u8>) {
     if line.len() > LONGEST_LINE {
         let mark = format!("... {} bytes in all\n", line.len() - 1);
@@ -180,7 +194,7 @@ fn cut(line: &mut Vec<u8>) {
     line.shrink_to(LONGEST_LINE);
 }
 
-/// The last place that is not within a character, up to this one.
+/// Returns the last place up to this one that is not inside a character.
 fn char_boundary(text: &[u8], limit: usize) -> usize {
     let continues = |at: usize| text[at] & 0b1100_0000 == 0b1000_0000;
     (0..=limit).rev().find(|at| !continues(*at)).unwrap_or(0)
@@ -190,7 +204,7 @@ fn char_boundary(text: &[u8], limit: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Keeps each write apart, and waits while a test has hold of them.
+    /// Keeps each write apart, and waits while a test holds the lock.
     #[derive(Default)]
     struct Writes(Mutex<Vec<String>>);
 
@@ -206,8 +220,10 @@ mod tests {
         let sink = Arc::new(Writes::default());
         let queue = LogQueue::start(sink.clone(), |_| {}).unwrap();
         let line = |n: usize| n.to_string() + &"x".repeat(n) + "\n";
+
         (0..CAPACITY).for_each(|n| queue.put(line(n).into()));
         queue.flush();
+
         let writes = sink.0.lock().unwrap();
         assert_eq!(writes.concat(), (0..CAPACITY).map(line).collect::<String>());
         for write in &*writes {
@@ -216,18 +232,21 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_stands_still_holds_nobody_up_and_what_is_lost_is_told_once() {
+    fn a_sink_that_stands_still_blocks_nobody_and_losses_are_told_once() {
         let sink = Arc::new(Writes::default());
         let (tell, told) = mpsc::channel();
         let queue = LogQueue::start(sink.clone(), move |lost| tell.send(lost).unwrap()).unwrap();
+
         let stands_still = sink.0.lock().unwrap();
         for _ in 0..3 * CAPACITY {
             queue.put(b"line\n".to_vec());
         }
         queue.flush();
         assert!(told.try_recv().is_err(), "it tells when it goes on");
+
         drop(stands_still);
         queue.flush();
+
         let lost = told.try_recv().unwrap();
         assert!(told.try_recv().is_err());
         let written = sink.0.lock().unwrap().concat().lines().count();
@@ -236,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_greatest_length_passes_and_a_longer_one_is_cut_between_characters() {
+    fn a_longest_line_passes_and_a_longer_one_is_cut_between_characters() {
         for filler in ["x", "é", "€", "🦀"] {
             for shift in 0..filler.len() {
                 let text = "x".repeat(shift) + &filler.repeat(LONGEST_LINE);

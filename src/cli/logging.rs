@@ -1,10 +1,12 @@
-//! The log: the article's line format, through `simplelog`.
+//! The log, in the article's line format, through `simplelog`.
 //!
-//! `simplelog` formats into its sink under a lock, piece by piece, and escapes nothing. So a line
-//! is composed first: a value whose `Display` panics does that outside of the lock, and control
-//! characters cannot forge lines. The sink below makes lines of the pieces again, and hands each
-//! to a queue, which a thread of its own writes out: no log, however slow, holds up those who log.
-//! It costs a copy of each line, and the lines that are still queued when the process is killed.
+//! `simplelog` writes a line in pieces, under a lock, and escapes nothing. So this module composes
+//! the whole line first. A `Display` that panics then does so outside of the lock, and control
+//! characters cannot forge lines.
+//!
+//! The sink below joins the pieces to lines again and puts each line into a queue. A separate thread
+//! writes the queue out, so a slow log never blocks a thread that logs. The cost is one copy of each
+//! line, and the queued lines are lost when the process is killed.
 
 use std::cell::OnceCell;
 use std::fmt::Write as _;
@@ -21,19 +23,26 @@ use std::time::SystemTime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::LOG_TARGET;
 use super::log_queue::{LineSink, LogQueue};
 use super::settings::{LogTime, Logging};
 
-/// Directs the crate's log, and panics, to where the settings say.
+/// Sends the crate's log lines, and panics, to the place that the settings name.
 pub(crate) fn start(settings: &Logging) -> Result<(), String> {
     let sink = open(settings.file.as_deref())?;
     let logger_to = |sink| ArticleLogger::new(settings.level, settings.time, sink);
-    // What the log's thread has to say goes past the queue, which may be full again.
+
+    // The log's thread does not use the queue for its own lines, since it can be full again.
     let unqueued = logger_to(Arc::clone(&sink));
     let queue = LogQueue::start(sink, move |lost| {
-        log::warn!(logger: unqueued, "log: lines_lost={lost}, the log is written too slowly");
+        log::warn!(
+            logger: unqueued,
+            target: LOG_TARGET,
+            "log: lines_lost={lost}, the log is written too slowly"
+        );
     })
     .map_err(|error| format!("cannot start the log's thread: {error}"))?;
+
     log::set_boxed_logger(Box::new(logger_to(Arc::new(queue))))
         .map_err(|error| error.to_string())?;
     log::set_max_level(settings.level);
@@ -45,6 +54,7 @@ fn open(file: Option<&Path>) -> Result<Arc<dyn LineSink>, String> {
     let Some(path) = file else {
         return Ok(Arc::new(io::stderr()));
     };
+
     match OpenOptions::new().append(true).create(true).open(path) {
         Ok(file) => Ok(Arc::new(file)),
         Err(error) => Err(format!("cannot log to {}: {error}", path.display())),
@@ -53,22 +63,24 @@ fn open(file: Option<&Path>) -> Result<Arc<dyn LineSink>, String> {
 
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
-        // A connection's thread is named after its peer.
+        // The thread of a conversation has the name of its peer.
         let thread = thread::current();
         log::error!(
+            target: LOG_TARGET,
             "panic: thread={} {panic}",
             thread.name().unwrap_or("unnamed")
         );
-        // It may be the process's last act: a panic within another one aborts. Where the log stands
-        // still, this thread waits for a second.
+
+        // A panic within a panic aborts the process, so the line must be written now. If the log
+        // stands still, this thread waits for a second.
         log::logger().flush();
     }));
 }
 
-/// `"%(created)-15s %(levelname)8s %(thread)d %(name)s %(message)s"`
+/// Writes lines as `"%(created)-15s %(levelname)8s %(thread)d %(name)s %(message)s"`.
 struct ArticleLogger {
     inner: Box<WriteLogger<WholeLines>>,
-    /// The same that `inner` leads to, to be flushed without its lock.
+    /// The sink of `inner`, for a flush without its lock.
     sink: Arc<dyn LineSink>,
     with_epoch: bool,
 }
@@ -86,10 +98,12 @@ impl ArticleLogger {
                 LogTime::Epoch | LogTime::None => LevelFilter::Off,
             })
             .set_time_format_rfc3339();
+
         let lines = WholeLines {
             sink: Arc::clone(&sink),
             line: Vec::new(),
         };
+
         Self {
             inner: WriteLogger::new(level, config.build(), lines),
             sink,
@@ -106,7 +120,7 @@ impl Log for ArticleLogger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = compose(record, self.with_epoch.then(SystemTime::now));
-            // One expression: Rust 1.88 does not let format_args outlive its statement.
+            // In one expression, since in Rust 1.88 format_args cannot outlive its statement.
             self.inner.log(
                 &Record::builder()
                     .level(record.level())
@@ -123,11 +137,13 @@ impl Log for ArticleLogger {
 
 fn compose(record: &Record<'_>, created: Option<SystemTime>) -> String {
     let mut line = String::with_capacity(128);
+
     if let Some(created) = created.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
     {
         let created = format!("{}.{:06}", created.as_secs(), created.subsec_micros());
         let _ = write!(line, "{created:<15} ");
     }
+
     let level = match record.level() {
         Level::Warn => "WARNING",
         level => level.as_str(),
@@ -139,14 +155,16 @@ fn compose(record: &Record<'_>, created: Option<SystemTime>) -> String {
         record.target(),
         record.args()
     );
+
     one_line(line)
 }
 
-/// The text with its control characters escaped, so that it is one line, and moves no cursor.
+/// Escapes the text's control characters, so it is one line and moves no cursor.
 pub(crate) fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }
+
     let mut line = String::with_capacity(text.len());
     for char in text.chars() {
         match char.is_control() {
@@ -154,11 +172,12 @@ pub(crate) fn one_line(text: String) -> String {
             false => line.push(char),
         }
     }
+
     line
 }
 
-/// This thread's number, in the order in which threads first log. `std` has one, too, but does not
-/// expose it.
+/// Returns this thread's number, in the order in which threads first log. `std` has a number, too,
+/// but does not expose it.
 fn thread_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local!(static NUMBER: OnceCell<u64> = const { OnceCell::new() });
@@ -174,13 +193,15 @@ struct WholeLines {
 impl Write for WholeLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.line.is_empty() {
-            // With the end that follows, most lines are allocated once.
+            // With room for the line's end, most lines need one allocation.
             self.line.reserve(bytes.len() + 1);
         }
         self.line.extend_from_slice(bytes);
+
         if bytes.ends_with(b"\n") {
             self.sink.put(mem::take(&mut self.line));
         }
+
         Ok(bytes.len())
     }
 

@@ -1,12 +1,13 @@
-//! `synchat ping`: a client that sends a line, waits for its echo, pauses, and sends the next; as a
-//! [`Handler`], and so an example of a client, too.
+//! `synchat ping`: a client that sends a line, waits for its echo, pauses, and sends the next line.
 //!
-//! A connection on which an echo was lost is given up, so that an echo that comes late cannot be
-//! taken for the next one's. Pings and their lines follow each other on one thread. Signals have
-//! another: there is no other way to end while a connection or an echo is waited for.
+//! It is a [`Handler`], so it is also an example of a client.
 //!
-//! The cost of the library's deadlines: the one for a message begins with its first byte. So of an
-//! echo that stops half-way it is noticed after up to twice the timeout that it is too late.
+//! After a lost echo the client opens a new connection. A late echo can then not be taken for the
+//! next one. One thread sends the lines. Another thread waits for signals, since the first one can
+//! be blocked in a connect or a read.
+//!
+//! The library's deadline for a message begins with its first byte. So an echo that stops half-way
+//! can take up to twice the timeout to be noticed.
 
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +21,10 @@ use synchat::{
 use super::ping_options::PingSettings;
 use super::tally::Tally;
 
-/// Pings to the end, and says whether all came back right. An error is one line.
+/// Sends all lines and returns whether every echo came back right. An error is one line.
 pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+
     let (size, address) = (settings.line_size(), &settings.address);
     let tally = Tally::new(format!("{size} bytes from {address}"), settings.quiet);
     let tally = Arc::new(Mutex::new(tally));
@@ -35,6 +37,7 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
         number: 1,
         awaited: None,
     };
+
     let mut goes_on = true;
     while goes_on {
         let loss = match connect(address, Client(&mut pings), &limits) {
@@ -44,19 +47,23 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
             }
             Err(error) => Some(error.to_string()),
         };
-        // It ends without a loss when the last echo has come.
+        // Without a loss the connection ended after the last echo.
         goes_on = loss.is_some_and(|why| pings.conclude(Err(why)));
     }
+
     lock(&tally).finish()
 }
 
-/// Ends the process with the summary; at a second signal without, since whoever is to read it may
-/// not do so.
+/// Ends the process with the summary at the first signal.
+///
+/// A second signal ends it without the summary, since perhaps nobody reads standard output.
 fn end_at_a_signal(mut signals: Signals, tally: Arc<Mutex<Tally>>) -> Result<(), String> {
     const SELDOM: Duration = Duration::from_secs(3600);
+
     let mut next_stop = move || while signals.wait(SELDOM) != Some(Signal::Stop) {};
     let end = move || process::exit(i32::from(lock(&tally).finish() != Ok(true)));
     let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+
     let watch = move || {
         next_stop();
         if spawn("end").spawn(end).is_ok() {
@@ -64,6 +71,7 @@ fn end_at_a_signal(mut signals: Signals, tally: Arc<Mutex<Tally>>) -> Result<(),
         }
         process::exit(1)
     };
+
     spawn("signals")
         .spawn(watch)
         .map(drop)
@@ -74,8 +82,7 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What comes back is counted and compared, not kept, so it may be of any length: the timeout ends
-/// it.
+/// Allows a reply of any length, since it is counted and compared but not kept. The timeout ends it.
 fn limits(settings: &PingSettings) -> Limits {
     Limits {
         max_message: u64::MAX,
@@ -83,7 +90,7 @@ fn limits(settings: &PingSettings) -> Limits {
         message_timeout: Some(settings.timeout),
         write_timeout: Some(settings.timeout),
         connect_timeout: settings.timeout,
-        // Nothing that the server could still miss.
+        // The server has already read all that we sent.
         linger_time: Duration::ZERO,
         ..Limits::default()
     }
@@ -93,36 +100,37 @@ fn limits(settings: &PingSettings) -> Limits {
 struct Pings<'a> {
     settings: &'a PingSettings,
     tally: &'a Mutex<Tally>,
-    /// Of the line that is sent, or to be sent. The first is 1.
+    /// The number of the line that was sent, or comes next. The first is 1.
     number: u64,
     awaited: Option<Awaited>,
 }
 
-/// An echo that is waited for.
+/// An echo that has not come yet.
 struct Awaited {
-    /// Without the terminator.
+    /// The line, without its terminator.
     line: Vec<u8>,
     since: Instant,
-    /// How many bytes have come.
+    /// The number of bytes that have come.
     received: usize,
-    /// The first of them.
+    /// The first of those bytes.
     excerpt: Vec<u8>,
     is_wrong: bool,
 }
 
-/// Enough to recognise an error message by.
+/// The length of an excerpt, which is enough to recognise an error message.
 const EXCERPT: usize = 80;
 
 impl Pings<'_> {
-    /// Notes what came of the line that was sent. Pauses if there is another to send, and says
-    /// whether.
+    /// Notes the outcome of a line. Returns whether there is another line, after the pause before it.
     fn conclude(&mut self, outcome: Result<Duration, String>) -> bool {
         let is_printed = lock(self.tally).add(self.number, outcome);
         self.number += 1;
+
         let goes_on = is_printed && self.number <= self.settings.count;
         if goes_on {
             thread::sleep(self.settings.interval);
         }
+
         goes_on
     }
 
@@ -130,16 +138,19 @@ impl Pings<'_> {
         let (size, terminator) = (self.settings.line_size(), &self.settings.terminator);
         let end = match terminator {
             Terminator::Bytes(end) => &**end,
-            // Then the echo is known by its length, to us.
+            // The echo is then known by its length.
             Terminator::Length(_) | Terminator::None => {
                 chat.set_terminator(size);
                 &[]
             }
         };
+
         let mut line = line(self.number, size as usize - end.len(), end);
         line.extend_from_slice(end);
+
         let since = Instant::now();
         chat.push(&line)?;
+
         line.truncate(line.len() - end.len());
         self.awaited = Some(Awaited {
             line,
@@ -177,12 +188,14 @@ impl Handler for Client<'_, '_> {
         let Some(echo) = &mut self.0.awaited else {
             return Ok(());
         };
+
         let time = echo.since.elapsed();
         echo.is_wrong |= echo.received != echo.line.len();
         if echo.is_wrong || time > timeout {
             chat.close_when_done();
             return Ok(());
         }
+
         self.0.awaited = None;
         if self.0.conclude(Ok(time)) {
             self.0.send(chat)
@@ -198,11 +211,12 @@ impl Awaited {
         let expected = self.line.get(self.received..).unwrap_or_default();
         self.is_wrong |= !expected.starts_with(data);
         self.received += data.len();
+
         let room = EXCERPT - self.excerpt.len();
         self.excerpt.extend(data.iter().take(room));
     }
 
-    /// Why it did not come back right, when the conversation has ended for this reason.
+    /// Says why the echo did not come back right, after the conversation ended for this reason.
     fn loss(&self, reason: &CloseReason, timeout: Duration) -> String {
         match reason {
             _ if self.is_wrong => {
@@ -210,7 +224,7 @@ impl Awaited {
                 let cut = if is_cut { "..." } else { "" };
                 format!("wrong echo: {}{cut}", self.excerpt.escape_ascii())
             }
-            // We close before the echo is whole only when it is wrong or late.
+            // The client closes early only when the echo is wrong or late.
             CloseReason::Idle { .. }
             | CloseReason::MessageDeadline { .. }
             | CloseReason::WriteStall
@@ -220,20 +234,24 @@ impl Awaited {
     }
 }
 
-/// A line that is not mistaken for another: its last digits are the least of it, the number and who
-/// sends it come next, and letters fill it up.
+/// Makes a line that differs from its neighbours.
 ///
-/// The first byte of the terminator, which may be a letter, does not occur in it. So no terminator
-/// begins before the one behind it.
+/// The shortest line has only the last digits of the number. Longer lines have the whole number and
+/// the name of the program, and then letters.
+///
+/// The line does not contain the first byte of the terminator, which can be a letter. So no
+/// terminator begins inside the line.
 fn line(number: u64, length: usize, terminator: &[u8]) -> Vec<u8> {
     const FILLER: &[u8] = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     const IN_PLACE_OF_THAT_BYTE: u8 = b'_';
+
     let text = format!("synchat ping {number}");
     let from = text.len().saturating_sub(length);
     let bytes = text
         .bytes()
         .skip(from)
         .chain(FILLER.iter().copied().cycle());
+
     bytes
         .take(length)
         .map(|byte| match terminator.first() {
@@ -262,7 +280,7 @@ mod tests {
             for end in [&[byte][..], &[byte, byte], &[byte, b'a']] {
                 let text = line(1_234_567_890, 200, end);
                 assert!(!text.contains(&byte), "{byte}");
-                // Nor are two lines the same for that.
+                // The replacement must not make two lines equal.
                 assert_ne!(line(1, 2, end), line(2, 2, end), "{byte}");
             }
         }

@@ -1,4 +1,4 @@
-//! What has come of the pings: a line for each on standard output, and the figures of all.
+//! The results of the pings: a line for each on standard output, and a summary.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::logging::one_line;
 
-/// What has come of all pings so far.
+/// The results of all pings so far.
 pub(crate) struct Tally {
-    /// How the line of an echo begins.
+    /// The beginning of an echo's line.
     from: String,
     quiet: bool,
-    /// Of each echo that came back right, in the order of coming.
+    /// The time of each echo that came back right, in their order.
     times: Vec<Duration>,
     lost: usize,
-    /// Nothing more is printed after a failure.
+    /// The first failure to print. Nothing is printed after it.
     printed: io::Result<()>,
     is_over: bool,
 }
@@ -31,7 +31,7 @@ impl Tally {
         }
     }
 
-    /// Notes the time of an echo, or why it is lost. Says whether it could be printed.
+    /// Notes the time of an echo, or why it was lost. Returns whether printing still works.
     pub(crate) fn add(&mut self, number: u64, outcome: Result<Duration, String>) -> bool {
         let line = match &outcome {
             Ok(time) => format!(
@@ -41,24 +41,29 @@ impl Tally {
             ),
             Err(why) => format!("seq={number}: {why}"),
         };
+
         match outcome {
             Ok(time) => self.times.push(time),
             Err(_) => self.lost += 1,
         }
+
         if !self.quiet {
             self.print(line);
         }
+
         self.printed.is_ok()
     }
 
-    /// Prints the summary, once. Says whether all that was sent came back right, and anything was:
-    /// who is interrupted before the first echo has not seen that the server is up.
+    /// Prints the summary, once. Returns whether at least one echo came and all came back right.
+    ///
+    /// An interrupt before the first echo is a failure, since nothing shows that the server is up.
     pub(crate) fn finish(&mut self) -> Result<bool, String> {
         if !mem::replace(&mut self.is_over, true) {
             self.summary().into_iter().for_each(|line| self.print(line));
         }
+
         match &self.printed {
-            // As with `| head`: the reader has seen enough.
+            // The reader has seen enough, as with `| head`.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(format!("cannot write to standard output: {error}"))
             }
@@ -73,6 +78,7 @@ impl Tally {
         let mut lines = vec![format!(
             "{sent} sent, {received} received, {lost} lost ({percent}%)"
         )];
+
         let mut times = self.times.clone();
         times.sort_unstable();
         if let (Some(&min), Some(&max)) = (times.first(), times.last()) {
@@ -80,6 +86,7 @@ impl Tally {
             let [min, max] = [min, max].map(Milliseconds);
             lines.push(format!("min={min} median={median} p99={p99} max={max} ms"));
         }
+
         lines
     }
 
@@ -90,7 +97,8 @@ impl Tally {
     }
 }
 
-/// The nearest rank: the smallest of these sorted times that so many per cent do not exceed.
+/// Returns the nearest rank: the smallest of these sorted times that this many per cent do not
+/// exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted[rank.saturating_sub(1)]
@@ -115,12 +123,13 @@ mod tests {
             .map(Duration::from_millis)
             .collect();
         tally.lost = lost;
+
         tally
     }
 
     #[test]
     fn percentiles_are_the_nearest_ranks() {
-        // The figures of https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method
+        // The figures are those of https://en.wikipedia.org/wiki/Percentile#The_nearest-rank_method
         let list = [15, 20, 35, 40, 50].map(Duration::from_millis);
         for (percent, expected) in [(5, 15), (30, 20), (40, 20), (50, 35), (100, 50)] {
             let expected = Duration::from_millis(expected);

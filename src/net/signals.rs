@@ -1,9 +1,10 @@
-//! Signals as values: what the operator asks of the process, received by a thread that waits.
+//! Signals as values, for a thread that waits for them.
 //!
-//! A handler may do next to nothing, so it counts the signal and writes a byte into a socket; the
-//! thread that waits at the other end does the work. Signals are the process's, not a server's, so
-//! a library never catches them by itself: the program does, and calls
-//! [`Handle::stop`](crate::ServerHandle::stop).
+//! A signal handler can do very little. Ours counts the signal and writes a byte into a socket. A
+//! thread waits at the other end and does the work.
+//!
+//! Signals belong to the process, not to a server, so the library never catches them by itself. Your
+//! program catches them and calls [`ServerHandle::stop`](crate::ServerHandle::stop).
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind, Read};
@@ -13,17 +14,18 @@ use std::time::{Duration, Instant};
 
 use super::sys;
 
-/// What a signal asks for.
+/// A request from the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: to end.
+    /// Stop: SIGTERM or SIGINT.
     Stop,
-    /// SIGUSR1: to say how things are.
+    /// Log the report: SIGUSR1.
     Report,
 }
 
-/// The signals that come to the process, in place of their default actions. As process 1 of a
-/// container, too, where SIGTERM has no default action.
+/// Receives the signals of the process, in place of their default actions.
+///
+/// This also works for process 1 of a container, where SIGTERM has no default action.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -46,10 +48,11 @@ pub enum Signal {
 #[derive(Debug)]
 pub struct Signals(UnixStream);
 
-/// Numbers on all systems that `std` supports, except where noted.
+/// The same number on every system that `std` supports.
 const SIGINT: c_int = 2;
+/// The same number on every system that `std` supports.
 const SIGTERM: c_int = 15;
-/// Linux's; on MIPS, and on the BSDs and their kin, it is another.
+/// Differs between Linux, Linux on MIPS, and the BSDs.
 const SIGUSR1: c_int = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
     16
 } else if cfg!(any(target_os = "linux", target_os = "android")) {
@@ -59,25 +62,29 @@ const SIGUSR1: c_int = if cfg!(any(target_arch = "mips", target_arch = "mips64")
 };
 
 impl Signals {
-    /// How long to rest when waiting fails: without, it would be tried a million times a second.
+    /// The pause after a wait that failed. Without it, a failing wait would spin.
     const REST: Duration = Duration::from_millis(100);
 
     /// Catches SIGTERM, SIGINT and SIGUSR1 from now on.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AlreadyExists`] if they are caught already: the process has one set of
-    /// handlers. Otherwise the system's, for want of descriptors.
+    /// [`ErrorKind::AlreadyExists`] if they are caught already, since a process has one set of
+    /// handlers. Any other error comes from the system, for example when descriptors run out.
     pub fn catch() -> io::Result<Self> {
         let (receiver, wake) = UnixStream::pair()?;
+
         sys::note_signals(&[SIGINT, SIGTERM, SIGUSR1], wake)?;
+
         Ok(Self(receiver))
     }
 
-    /// Waits for a signal, at most so long. A stop comes before a report, if both have come; two
-    /// stops are two.
+    /// Waits for a signal, for at most this time.
+    ///
+    /// A stop is returned before a report. Two stops are returned one after the other.
     pub fn wait(&mut self, at_most: Duration) -> Option<Signal> {
         let started = Instant::now();
+
         loop {
             if sys::take_signal(SIGTERM) || sys::take_signal(SIGINT) {
                 return Some(Signal::Stop);
@@ -85,22 +92,24 @@ impl Signals {
             if sys::take_signal(SIGUSR1) {
                 return Some(Signal::Report);
             }
+
             let left = at_most.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return None;
             }
+
             let can_wait = self.0.set_read_timeout(Some(left));
             match can_wait.and_then(|()| self.0.read(&mut [0])) {
                 Ok(_) => sys::rearm_wake(),
                 Err(error) if is_no_failure(error.kind()) => {}
-                // Then signals are noticed a little late.
+                // Signals are then noticed a little late.
                 Err(_) => thread::sleep(left.min(Self::REST)),
             }
         }
     }
 }
 
-/// Whether a read returned because its time was up, or for a signal.
+/// Returns whether a read ended because its time was up or a signal came.
 fn is_no_failure(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

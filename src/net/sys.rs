@@ -1,7 +1,7 @@
-//! The three system calls that `std` lacks, and the only `unsafe` code of the crate.
+//! The three system calls that `std` lacks. This is the only file with `unsafe` code.
 //!
-//! They are declared here instead of taken from a package: each is one line of POSIX, in the C
-//! library that `std` links anyway.
+//! Each is one line of POSIX, in the C library that `std` links anyway. So this file declares them,
+//! and the crate needs no package for them.
 
 #![allow(
     unsafe_code,
@@ -30,8 +30,8 @@ type Count = std::ffi::c_ulong;
 #[cfg(not(target_os = "linux"))]
 type Count = std::ffi::c_uint;
 
-// SAFETY: the declarations are those of POSIX. `listen` takes no pointers, and the kernel checks
-// both numbers, so it is safe to call with any.
+// SAFETY: these are the declarations of POSIX. `listen` takes no pointers, and the kernel checks
+// both numbers, so you can call it with any.
 unsafe extern "C" {
     #[link_name = "listen"]
     safe fn c_listen(socket: c_int, backlog: c_int) -> c_int;
@@ -39,11 +39,10 @@ unsafe extern "C" {
     fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
 }
 
-/// Sets how many connections may wait to be accepted on a bound socket, which listens from then on
-/// if it did not before.
+/// Sets how many connections can wait to be accepted on a bound socket, and makes it listen.
 ///
-/// `std` listens with 128 and has no way to change it; calling `listen` again does. The kernel caps
-/// the number silently (`net.core.somaxconn`).
+/// `std` listens with 128 and cannot change that. A second call of `listen` can. The kernel caps the
+/// number silently (`net.core.somaxconn`).
 pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
     match c_listen(socket.as_raw_fd(), backlog) {
@@ -52,11 +51,13 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     }
 }
 
-/// Waits until one of these can be read without blocking, has ended or has failed, at most so long,
-/// in steps of a millisecond. Says whether that is so; a signal's handler ends the wait early. It
-/// fails if the kernel has no memory for it, and then has not waited.
+/// Waits until one of these descriptors can be read without blocking, has ended or has failed.
+/// Returns whether that is so.
 ///
-/// `std` can wait for one socket, but not for whichever of two comes first.
+/// It waits for at most this time, in steps of a millisecond. A signal handler ends the wait early.
+/// It fails if the kernel has no memory for it, and then it has not waited.
+///
+/// `std` can wait for one socket, but not for the first of two.
 pub(crate) fn wait_readable<const N: usize>(
     any: [BorrowedFd<'_>; N],
     at_most: Duration,
@@ -67,12 +68,15 @@ pub(crate) fn wait_readable<const N: usize>(
         events: POLLIN,
         revents: 0,
     });
-    // Rounded up: a wait that ends too early would be repeated without pause.
+
+    // Rounded up, since a wait that ends too early would be repeated without a pause.
     let milliseconds = at_most.as_nanos().div_ceil(1_000_000);
     let milliseconds = c_int::try_from(milliseconds).unwrap_or(c_int::MAX);
-    // SAFETY: the pointer is to as many entries as the count says, which live until the call
-    // returns, and their descriptors are borrowed for longer.
+
+    // SAFETY: the pointer is to as many entries as the count says. They live until the call returns,
+    // and their descriptors are borrowed for longer.
     let ready = unsafe { poll(descriptors.as_mut_ptr(), N as Count, milliseconds) };
+
     match ready {
         0.. => Ok(ready > 0),
         _ => match io::Error::last_os_error() {
@@ -82,16 +86,17 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
-/// How often each signal came and was not yet taken, by its number.
+/// The number of arrivals of each signal that were not yet taken, by its number.
 static ARRIVED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
-/// Where a byte says that there is something to take.
+/// Gets a byte when there is something to take.
 static WAKE: OnceLock<UnixStream> = OnceLock::new();
-/// That byte was written, and not yet acted upon.
+/// That byte was written, and nobody has acted on it yet.
 static IS_WOKEN: AtomicBool = AtomicBool::new(false);
 
-/// Notes that the signal came, and wakes whoever waits for that: nothing else, since a handler runs
-/// in the middle of anything. It takes no lock and no memory, and leaves `errno` alone: there is
-/// always room for the one byte.
+/// Counts the signal and wakes the thread that waits for it.
+///
+/// It does nothing else, since a handler runs in the middle of anything. It takes no lock and no
+/// memory. It leaves `errno` alone, since the socket always has room for one byte.
 extern "C" fn note_signal(number: c_int) {
     ARRIVED[number as usize].fetch_add(1, Ordering::SeqCst);
     if !IS_WOKEN.swap(true, Ordering::SeqCst)
@@ -101,29 +106,31 @@ extern "C" fn note_signal(number: c_int) {
     }
 }
 
-/// Has these signals (numbers below 32) noted from now on, and a byte sent to `wake` when one has
-/// come.
+/// Notes these signals (numbers below 32) from now on, and sends a byte to `wake` when one comes.
 ///
 /// # Errors
 ///
-/// If it was called before, or the system does not know a signal.
+/// It was called before, or the system does not know a signal.
 pub(crate) fn note_signals(numbers: &[c_int], wake: UnixStream) -> io::Result<()> {
     const SIG_ERR: usize = usize::MAX;
+
     wake.set_nonblocking(true)?;
     WAKE.set(wake)
         .map_err(|_| io::Error::new(ErrorKind::AlreadyExists, "signals are caught already"))?;
+
     for &number in numbers {
         assert!((1..32).contains(&number), "{number} is no signal");
-        // SAFETY: the handler may run at any time, since all it does is to change atomic numbers
-        // and to send, which POSIX lists as async-signal-safe.
+        // SAFETY: the handler can run at any time. It only changes atomic numbers and calls `send`,
+        // which POSIX lists as async-signal-safe.
         if unsafe { signal(number, note_signal) } == SIG_ERR {
             return Err(io::Error::last_os_error());
         }
     }
+
     Ok(())
 }
 
-/// Allows the next byte to be sent. To be called when one was received, before looking at what came.
+/// Allows the next byte to be sent. Call it after a byte was received, before you look for signals.
 pub(crate) fn rearm_wake() {
     IS_WOKEN.store(false, Ordering::SeqCst);
 }
