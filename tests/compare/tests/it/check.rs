@@ -533,7 +533,7 @@ fn half_close_1mib_replies_on_a_list_are_written_to_the_end() {
 }
 
 #[test]
-fn half_close_1mib_the_last_replies_wait_and_are_dropped_at_the_clients_end() {
+fn half_close_1mib_the_last_replies_are_dropped_at_the_clients_end() {
     let address = support::serve(|stream| {
         let (mut total, mut waiting) = (0, Vec::new());
         RIGHT.converse_with(stream, &Mutex::default(), |mut stream, replies| {

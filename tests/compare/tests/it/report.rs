@@ -504,7 +504,7 @@ fn a_run_that_lacks_nearly_everything_is_reported() {
 }
 
 #[test]
-fn other_placements_are_compared_with_synchat_there_and_with_themselves_here() {
+fn other_placements_are_compared_with_synchat_and_with_themselves() {
     let rates = [(1000.0, 2000.0), (1010.0, 2020.0)];
     let (own, others): (Vec<_>, Vec<_>) = rates.into_iter().unzip();
     let mut raw = two(&own, &others).with("variants", json!(["shared", "one-core"]));

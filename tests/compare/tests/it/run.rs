@@ -391,7 +391,7 @@ fn an_address_where_nothing_listens_is_an_error_that_says_so() {
 }
 
 #[test]
-fn limits_that_are_too_low_for_the_plan_are_named_before_anything_is_measured() {
+fn limits_too_low_for_the_plan_are_named_before_any_measurement() {
     let out = TempDir::new().expect("a folder");
     let output = Command::new("sh")
         .args([
