@@ -12,6 +12,7 @@ mod command_line;
 mod deadlines;
 mod economy;
 mod endings;
+mod examples;
 mod exhaustive;
 mod framing;
 mod golden;
