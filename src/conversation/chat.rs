@@ -14,12 +14,16 @@ use crate::log_target::CONVERSATION;
 
 /// A conversation as its [`Handler`](crate::Handler) sees it: a terminator for the input, a queue for
 /// the output.
+///
+/// Invariant: `has_requests` is true while the loop does not know of a request yet. A callback that
+/// only pushes makes none.
 #[derive(Debug, Default)]
 pub struct Chat {
+    pub(super) queue: OutputQueue,
     /// The terminator in force. The scanner does not know it yet if `has_new_terminator`.
     pub(super) terminator: Terminator,
+    pub(super) has_requests: bool,
     pub(super) has_new_terminator: bool,
-    pub(super) queue: OutputQueue,
     /// A callback has asked to drop the unread input. The scanner has not done it yet.
     pub(super) discards_input: bool,
     /// `close_when_done` was called. Nothing more is read, parsed or queued.
@@ -38,6 +42,7 @@ impl Chat {
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         self.terminator = terminator.into();
         self.has_new_terminator = true;
+        self.has_requests = true;
     }
 
     /// Returns the terminator in force. For a count, this is the number of bytes that are still to
@@ -89,6 +94,7 @@ impl Chat {
     /// [`handle_close`](crate::Handler::handle_close).
     pub fn close_when_done(&mut self) {
         self.is_closing = true;
+        self.has_requests = true;
     }
 
     /// Drops queued output and unread input. "Emergencies only!", says asynchat. Output that was
@@ -96,6 +102,7 @@ impl Chat {
     pub fn discard_buffers(&mut self) {
         self.queue.clear();
         self.discards_input = true;
+        self.has_requests = true;
     }
 }
 

@@ -167,6 +167,19 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
     /// Carries out the requests of the last callback.
     #[inline(always)]
     fn carry_out_requests(&mut self) -> Result<(), CloseReason> {
+        if mem::take(&mut self.chat.has_requests) {
+            self.change_course()?;
+        }
+
+        // Past its bound, the queue must be sent before more input is read.
+        if self.chat.queue.size() > self.limits.max_queued {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sets a new terminator, drops unread input, or ends the conversation.
+    fn change_course(&mut self) -> Result<(), CloseReason> {
         if mem::take(&mut self.chat.has_new_terminator) {
             self.scanner.set_terminator(&self.chat.terminator);
         }
@@ -175,11 +188,6 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
         }
         if self.chat.is_closing {
             return Err(CloseReason::ClosedByHandler);
-        }
-
-        // Past its bound, the queue must be sent before more input is read.
-        if self.chat.queue.size() > self.limits.max_queued {
-            self.flush()?;
         }
         Ok(())
     }
