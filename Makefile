@@ -16,13 +16,21 @@ SYNCHAT = $${CARGO_TARGET_DIR:-target}/release/synchat
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-heavy lint doc bench compare compare-deps compare-test static install golden fuzz clean
+.PHONY: help run check test test-heavy lint doc bench compare compare-deps compare-test static install uninstall golden fuzz clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: ## build, and serve an echo on 127.0.0.1:7007
-	$(CARGO) run --release --locked --quiet -- $(ARGS)
+	@echo "building synchat; the first build takes about a minute"
+	@$(CARGO) build --release --locked --quiet
+	@exec $(SYNCHAT) $(ARGS)
+
+check: ## format, lints and fast tests: run it before each commit
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --quiet --lib --bins
+	$(CARGO) test --locked --quiet --test it -- framing:: output:: golden:: house_rules:: command_line::
 
 test: ## run all tests; needs a Rust toolchain and nothing else
 	$(CARGO) test --locked
@@ -65,10 +73,13 @@ static: ## build a binary that needs no library and no other file
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TARGET)
 	@ls -l $${CARGO_TARGET_DIR:-target}/$(TARGET)/release/synchat
 
-install: ## build, and install to PREFIX/bin, by default /usr/local/bin
+install: ## build, and install under PREFIX, by default /usr/local
 	$(CARGO) build --release --locked
 	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 target/release/synchat $(DESTDIR)$(PREFIX)/bin/synchat
+	install -m 755 $(SYNCHAT) $(DESTDIR)$(PREFIX)/bin/synchat
+
+uninstall: ## remove what `make install` has installed
+	rm -f $(DESTDIR)$(PREFIX)/bin/synchat
 
 golden: ## record asynchat's traces anew; needs Python 3.11
 	python3 tests/golden/record.py
