@@ -63,12 +63,11 @@ pub(crate) fn variable(long: &str) -> String {
 /// The default of the address, as text.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7007";
 
-/// Compares the table in this section of the README with the options.
+/// Compares the table in this section of a page with the options.
 #[cfg(test)]
 #[track_caller]
-pub(crate) fn assert_readme_has_a_row_for_each_option<C: Command>(section: &str) {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once(section).expect("it has that section");
+pub(crate) fn assert_page_has_a_row_for_each_option<C: Command>(page: &str, section: &str) {
+    let (_, section) = page.split_once(section).expect("it has that section");
     let section = section.split("\n## ").next().unwrap_or_default();
 
     let rows: Vec<_> = section

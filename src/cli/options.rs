@@ -301,7 +301,7 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::{DEFAULT_ADDRESS, assert_readme_has_a_row_for_each_option};
+    use super::super::command::{DEFAULT_ADDRESS, assert_page_has_a_row_for_each_option};
     use super::*;
 
     #[test]
@@ -327,6 +327,9 @@ mod tests {
 
     #[test]
     fn the_readme_has_a_row_for_each_option_with_its_default() {
-        assert_readme_has_a_row_for_each_option::<Settings>("\n## Options\n");
+        assert_page_has_a_row_for_each_option::<Settings>(
+            include_str!("../../README.md"),
+            "\n## Options\n",
+        );
     }
 }

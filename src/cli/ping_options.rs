@@ -176,7 +176,7 @@ impl Default for PingSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::{DEFAULT_ADDRESS, assert_readme_has_a_row_for_each_option};
+    use super::super::command::{DEFAULT_ADDRESS, assert_page_has_a_row_for_each_option};
     use super::*;
 
     #[test]
@@ -193,6 +193,9 @@ mod tests {
 
     #[test]
     fn the_readme_has_a_row_for_each_option_with_its_default() {
-        assert_readme_has_a_row_for_each_option::<PingSettings>("\n## Is it up?\n");
+        assert_page_has_a_row_for_each_option::<PingSettings>(
+            include_str!("../../tests/deploy/README.md"),
+            "\n## Is it up?\n",
+        );
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use synchat::{Event, Scanner, Terminator};
 
+use crate::support::time_limit;
+
 /// How many bytes of the stream come before the end of the first message, if it has one.
 fn end_of_message(needle: &[u8], stream: &[u8], chunk: usize) -> Option<usize> {
     let chunk = NonZeroUsize::new(chunk).unwrap();
@@ -46,6 +48,7 @@ fn check(needle: &[u8], stream: &[u8]) {
 
 #[test]
 fn a_terminator_is_found_behind_a_beginning_of_itself() {
+    time_limit::begins();
     let cases = [
         ("aabaaac", "aabaaabaaac"),
         ("aabaaac", "xaabaaabaaabaaacx"),
@@ -74,6 +77,7 @@ fn strings(letters: u32, length: u32) -> impl Iterator<Item = Vec<u8>> {
 
 #[test]
 fn every_short_terminator_is_found_behind_each_of_its_beginnings() {
+    time_limit::begins();
     let started = Instant::now();
     let needles = strings(3, 7).chain(strings(2, 10));
     for needle in needles {

@@ -275,7 +275,7 @@ pub(crate) fn tests_in(text: &str) -> Vec<&str> {
 #[test]
 fn test_names_have_at_most_70_characters() {
     const LONGEST: usize = 70;
-    let folders = ["tests/it", "tests/heavy"];
+    let folders = ["src", "tests/it", "tests/heavy"];
     let mut seen = 0;
 
     for file in folders.into_iter().flat_map(rust_files) {
@@ -291,4 +291,63 @@ fn test_names_have_at_most_70_characters() {
     }
 
     assert!(seen > 300, "only {seen} tests are found");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = read("README.md");
+    let words = readme.split_whitespace().count();
+    assert!(words < 2000, "README.md has {words} words");
+}
+
+#[test]
+fn each_example_fits_on_a_page_and_says_how_to_start_it() {
+    for file in rust_files("tests/examples") {
+        let (text, name) = (read(&file), file.file_stem().unwrap().to_str().unwrap());
+        let lines = text.lines().count();
+        assert!(lines <= 65, "{name} has {lines} lines");
+
+        let start = format!("cargo run --example {name}");
+        let intro: Vec<_> = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
+        let intro = intro.join(" ");
+        assert!(
+            intro.contains("First start it") && intro.contains(&start),
+            "{name}: {intro}"
+        );
+        assert!(
+            read("README.md").contains(&start),
+            "README.md does not name {name}"
+        );
+    }
+}
+
+/// The lines of code that a student reads first, without comments, blank lines and tests.
+fn lines_to_read() -> usize {
+    let folders = ["src/framing", "src/conversation", "src/handlers"];
+    let files = folders.into_iter().flat_map(rust_files);
+    let code = |line: &&str| !line.is_empty() && !line.starts_with("//");
+    files
+        .map(|file| {
+            let text = read(file);
+            let source = text.lines().take_while(|line| *line != "#[cfg(test)]");
+            source.map(str::trim).filter(code).count()
+        })
+        .sum()
+}
+
+#[test]
+fn the_readme_tells_truly_how_much_there_is_to_read() {
+    let readme = read("README.md");
+    let (before, _) = readme
+        .split_once(" lines of code")
+        .expect("it has a figure");
+    let figure = before.rsplit(' ').next().unwrap().replace(',', "");
+    let (said, is) = (figure.parse::<usize>().unwrap(), lines_to_read());
+    assert!(
+        said.abs_diff(is) * 20 <= is,
+        "README.md says {said} lines, there are {is}"
+    );
 }

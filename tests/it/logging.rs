@@ -125,6 +125,32 @@ fn a_line_has_time_level_thread_target_and_message() {
 }
 
 #[test]
+fn the_log_has_the_documented_targets() {
+    // The table of targets in the crate's documentation.
+    let library = include_str!("../../src/lib.rs");
+    let rows = library.split("//! | `synchat").skip(1);
+    let mut documented: Vec<_> = rows
+        .map(|row| format!("synchat{}", row.split('`').next().unwrap()))
+        .collect();
+    documented.sort();
+
+    let mut server = ServerProcess::starts(&["-vv"]);
+    conversation(&mut server, "hello\r\n");
+    server.signal("TERM");
+    let (_, log) = server.ends_with_log();
+    let mut server = ServerProcess::starts(&["-vv"]);
+    let lines = conversation(&mut server, "hello\r\n");
+    let lines = lines
+        .iter()
+        .map(String::as_str)
+        .chain(log.split_inclusive('\n'));
+    let mut targets: Vec<_> = lines.map(|line| parsed(line).target.to_owned()).collect();
+    targets.sort();
+    targets.dedup();
+    assert_eq!(targets, documented);
+}
+
+#[test]
 fn a_connection_logs_its_beginning_and_its_end() {
     let mut server = ServerProcess::starts(&[]);
     let address = server.address().to_string();

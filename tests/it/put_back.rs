@@ -10,6 +10,7 @@ use synchat::{Chat, Event, HandlerResult, Limits, Scanner, Terminator, converse}
 
 use crate::support::hostile::Chunks;
 use crate::support::script::{Heard, Script};
+use crate::support::time_limit;
 
 use Heard::{Connect, Found};
 
@@ -98,6 +99,7 @@ fn told_under_changes(stream: &[u8], capacity: usize, terminators: [&[u8]; 2]) -
 
 #[test]
 fn however_terminators_change_each_byte_is_told_once_and_in_order() {
+    time_limit::begins();
     let started = Instant::now();
     let needles: Vec<_> = (1..=4).flat_map(strings).collect();
     let streams: Vec<_> = strings(8).collect();
