@@ -20,4 +20,4 @@ mod limits;
 mod scale;
 
 /// A test that takes longer ends the run: see `../it/support/time_limit.rs`.
-const TIME_LIMIT: Duration = Duration::from_secs(600);
+const TIME_LIMIT: Duration = Duration::from_secs(300);
