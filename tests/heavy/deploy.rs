@@ -48,6 +48,7 @@ fn assert_are_units(names: &[&str]) {
         let unit = deploy(name).replace("/usr/local/bin/synchat", BINARY);
         fs::write(directory.at(name), unit).unwrap();
     }
+
     let units = names.iter().filter(|name| !name.ends_with(".conf"));
     let mut verify = tool("systemd-analyze");
     verify
@@ -115,6 +116,7 @@ fn the_server_makes_no_call_that_its_unit_forbids() {
             None => allowed.extend(system_calls(filter)),
         }
     }
+
     let trace = fs::read_to_string(calls).unwrap();
     // The first is strace's own, and always allowed.
     let made = trace.lines().skip(1).filter_map(|line| {
@@ -125,6 +127,7 @@ fn the_server_makes_no_call_that_its_unit_forbids() {
     });
     let made: BTreeSet<_> = made.map(str::to_owned).collect();
     assert!(made.contains("accept4") && made.contains("clone3"));
+
     let forbidden: Vec<_> = made.difference(&allowed).collect();
     assert!(forbidden.is_empty(), "{forbidden:?}");
 }
@@ -279,6 +282,7 @@ fn copy(arguments: &str, stages: &Path, root: &Path, workdir: &str) {
         true => root.to_owned(),
         false => inside(root, workdir),
     };
+
     fs::create_dir_all(&folder).unwrap();
     for source in sources {
         let source = inside(from, source);
@@ -326,9 +330,11 @@ fn the_image_has_one_file_and_the_right_settings() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(files, ["synchat"]);
+
     let port = image.says("EXPOSE");
     assert_eq!(image.says("ENV"), format!("SYNCHAT_ADDRESS=0.0.0.0:{port}"));
     assert_eq!(image.says("STOPSIGNAL"), "SIGTERM");
+
     let (user, group) = image.says("USER").split_once(':').unwrap();
     assert!(
         [user, group]
@@ -336,6 +342,7 @@ fn the_image_has_one_file_and_the_right_settings() {
             .all(|id| id.parse::<u32>().unwrap() > 0)
     );
     assert_eq!(words(image.says("ENTRYPOINT")), ["/synchat"]);
+
     let address = format!("127.0.0.1:{port}");
     assert_eq!(image.health_check(), ["/synchat", "ping", "-qc1", &address]);
 }
@@ -367,6 +374,7 @@ fn assert_drains_as_process_1(signal: &str) {
     let server = ServerProcess::starts_from(command.env("SYNCHAT_ADDRESS", "127.0.0.1:0"));
     let first = child_of(server.id());
     assert_eq!(status_of(first, "NSpid").last().unwrap(), "1");
+
     let mut client = server.client();
     client.sends("hello\r\n").expects("hello\r\n");
     let lines = "a line\r\n".repeat(4096);
@@ -399,13 +407,17 @@ fn the_images_command_listens_where_the_image_says() {
     client.args(["--net", "--target", &first, "sh", "-c"]);
     let port = image().says("EXPOSE");
     client.arg(format!("printf 'hello\\r\\n' | nc -N 127.0.0.1 {port}"));
+
     let [printed, _] = both(&run_to_its_end(&mut client));
     assert_eq!(printed, "hello\r\n");
+
     let mut check = tool("nsenter");
     check.args(["--net", "--target", &first]);
+
     let mut check = image().runs(check, image().health_check());
     let [summary, _] = both(&run_to_its_end(&mut check));
     assert!(summary.contains("1 sent, 1 received"), "{summary}");
+
     send("TERM", first.parse().unwrap());
     assert_eq!(server.ends().status.code(), Some(0));
 }

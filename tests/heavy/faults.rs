@@ -59,6 +59,7 @@ fn a_failing_accept_does_not_make_the_server_spin() {
     waiting.expects("patient\r\n");
     drop(waiting);
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert!(
         (2..=15).contains(&failures),
@@ -182,10 +183,12 @@ fn a_poll_without_memory_does_not_spin() {
     let (spent, failures) = (Vitals::of(&server).cpu - before, injection.failures());
     resting.sends("two\r\n").expects("two\r\n");
     assert_serves(&server);
+
     injection.ends();
     resting.sends("three\r\n").expects("three\r\n");
     drop(resting);
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert!(spent < Duration::from_millis(200), "it took {spent:?}");
     assert!(
@@ -245,6 +248,7 @@ fn a_lowered_descriptor_limit_is_survived() {
     let recovered = raised.elapsed();
     drop((served, waiting));
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert!(spent < Duration::from_millis(200), "it took {spent:?}");
     assert!(
@@ -266,6 +270,7 @@ fn connections_killed_by_the_operator_end_alone() {
     for peer in &mut peers {
         peer.sends("here\r\n").expects("here\r\n");
     }
+
     // All but the last, in the middle of a message.
     let survivor = peers.last_mut().expect("there are ten");
     survivor.sends("half");
@@ -282,6 +287,7 @@ fn connections_killed_by_the_operator_end_alone() {
         .map(|(_, port)| port.to_owned())
         .collect();
     assert_eq!(clients.len(), 10, "{established}");
+
     for client in &clients[1..] {
         let which = format!("sport = :{port} and dport = :{client}");
         runs(
@@ -291,12 +297,14 @@ fn connections_killed_by_the_operator_end_alone() {
         );
     }
     assert_serves(&server);
+
     let alive = peers.iter_mut().filter_map(|peer| {
         let sent = peer.tries_to_send("\r\n");
         let read = sent.and_then(|()| peer.read(&mut [0; 16]));
         read.ok().filter(|length| *length > 0)
     });
     assert_eq!(alive.count(), 1, "it is the one that was spared");
+
     drop(peers);
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("reset-by-peer"), 9, "{}", stopped.log);
@@ -351,6 +359,7 @@ fn a_peer_whose_link_goes_down_ends_at_a_deadline() {
         server.logs("conn_closed");
         drop(gone);
     }
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("idle"), 1, "{}", stopped.log);
     assert_eq!(stopped.count("message-deadline"), 1, "{}", stopped.log);

@@ -42,6 +42,7 @@ fn each_address_has_its_own_limit_and_places() {
         }
     }
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("refused-address-full"), 4, "{}", stopped.log);
     assert_eq!(stopped.count("accepted"), 9);
@@ -63,6 +64,7 @@ fn an_ipv6_network_has_one_limit() {
     let python = &mut namespace.command("python3");
     let told_v6 = told(python, "2001:db8:0:1::1", &server, &sources);
     assert_eq!(told_v6, ["echo", "echo", ADDRESS_FULL, "echo"]);
+
     // In the mapped form all of IPv4 is in one /64.
     let sources = [
         "127.0.0.1",
@@ -78,6 +80,7 @@ fn an_ipv6_network_has_one_limit() {
         &sources,
     );
     assert_eq!(told_v4, ["echo", "echo", "echo", "echo", ADDRESS_FULL]);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("refused-address-full"), 2, "{}", stopped.log);
     assert_eq!(stopped.count("accepted"), 7);
@@ -92,6 +95,7 @@ fn allow_knows_ipv4_peers_on_an_ipv6_socket() {
     assert_eq!(ask("127.0.0.1", "127.0.0.2"), [NOT_ALLOWED]);
     assert_eq!(ask("::1", "::1"), [NOT_ALLOWED]);
     assert_eq!(ask("127.0.0.1", "127.0.0.1"), ["echo"]);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("refused-not-allowed"), 2, "{}", stopped.log);
     assert_eq!(stopped.count("accepted"), 2);
@@ -115,6 +119,7 @@ fn without_ipv6_its_addresses_are_errors_and_ipv4_works() {
         line.contains("; choose an address of this machine"),
         "{line}"
     );
+
     for address in ["127.0.0.1:0", "localhost:0"] {
         let server = namespace.server(&[address]);
         let listens = server.address().to_string();
@@ -192,6 +197,7 @@ fn a_privileged_port_is_an_error_with_advice() {
 fn a_user_without_threads_loses_only_connections() {
     let nobody = Nobody::new();
     let server = ServerProcess::starts_from(&mut nobody.server("127.0.0.1:1024"));
+
     // The limit counts all of this user's threads: so low that there is none to be had.
     nobody.limit_threads(&server, 1);
     let mut client = nobody.namespace.command("bash");
@@ -203,8 +209,10 @@ fn a_user_without_threads_loses_only_connections() {
         String::from_utf8_lossy(&output.stdout),
         "error: too busy, try again later\r\n"
     );
+
     nobody.limit_threads(&server, 1000);
     nobody.namespace.assert_serves(server.address());
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("refused-no-thread"), 1, "{}", stopped.log);
     assert_eq!(stopped.count("accepted"), 1, "{}", stopped.log);

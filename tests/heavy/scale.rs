@@ -47,6 +47,7 @@ fn ten_thousand_idle_connections_cost_little() {
     eventually("all are accepted", || {
         Vitals::of(&server).threads == before.threads + IDLE as u64
     });
+
     // Each has a last look at the clock soon after it was accepted.
     thread::sleep(Duration::from_secs(1));
     let crowded = Vitals::of(&server);
@@ -66,6 +67,7 @@ fn ten_thousand_idle_connections_cost_little() {
 
     drop(active);
     assert_serves(&server);
+
     let started = Instant::now();
     let stopped = Stopped::orderly(server);
     let ended = started.elapsed();
@@ -97,6 +99,7 @@ fn connection_of_each_end(address: SocketAddr) {
     drop(ended);
     let mut reset = connects(address);
     reset.write_all(line).unwrap();
+
     // Closed with input that is not read, a socket sends a reset.
     reset.peek(&mut [0]).expect("its echo comes");
     drop(reset);
@@ -126,6 +129,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
         thread::sleep(Duration::from_millis(200));
         Vitals::of(&server)
     };
+
     let before = crowd(WARM);
     let started = Instant::now();
     let after = crowd(EACH);
@@ -135,11 +139,14 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
         started.elapsed()
     );
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(after.descriptors, before.descriptors);
     assert_eq!(after.threads, before.threads);
+
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     assert!(grown <= 4 << 10, "{grown} KiB more");
+
     let of_each = (CLIENTS * (WARM + EACH)) as u64;
     assert_eq!(stopped.count("accepted"), 3 * of_each + 1);
     assert_eq!(stopped.count("end-of-stream"), of_each + 1);
@@ -180,6 +187,7 @@ fn those_inside_do_not_notice_a_flood() {
             slowest = slowest.max(asked.elapsed());
         }
     });
+
     let took = started.elapsed();
     let after = Vitals::of(&server);
     println!("{FLOOD} refused in {took:?}, slowest round trip {slowest:?}: {before:?}, {after:?}");
@@ -188,14 +196,17 @@ fn those_inside_do_not_notice_a_flood() {
         server.logs("conn_closed");
     }
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("refused-full"), FLOOD as u64);
     assert_eq!(stopped.count("accepted"), 51);
     assert_eq!(stopped.count("most_at_once"), 50);
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     assert_eq!(after.threads, before.threads);
+
     // Those who are told why are kept for a moment, the last sixteen.
     assert!(after.descriptors <= before.descriptors + 16, "{after:?}");
+
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     assert!(grown <= 1 << 10, "{grown} KiB more");
 }
@@ -270,8 +281,10 @@ fn a_thousand_unfinished_messages_end_in_time() {
         stream.read_to_string(&mut told).expect("an orderly end");
         assert_eq!(told, "error: too slow, message-deadline limit=2s\r\n");
     }
+
     drop((unfinished, active));
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("message-deadline"), 1000);
 }
@@ -291,6 +304,7 @@ fn resets_in_the_accept_queue_harm_nobody() {
     runs(tool("python3").args(["-c", script, &port]));
     server.signal("CONT");
     assert_serves(&server);
+
     let stopped = Stopped::orderly(server);
     assert_eq!(stopped.count("reset-by-peer"), 500);
 }

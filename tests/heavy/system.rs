@@ -91,6 +91,7 @@ impl Stopped {
         assert_eq!(counts["open"], 0, "{report}");
         assert_eq!(counts["accepted"], endings, "{report}");
         assert!(!log.contains("do not add up"), "{log}");
+
         Self { log, counts }
     }
 
@@ -175,6 +176,7 @@ impl Injection {
             strace: Some(command.spawn().expect("strace starts")),
             trace,
         };
+
         let tasks = format!("/proc/{}/task", server.id());
         eventually("strace attaches", || {
             let strace = injection.strace.as_mut().expect("it was started");
@@ -191,6 +193,7 @@ impl Injection {
                     .all(|task| traced(task.unwrap().file_name().into_string().unwrap())),
             }
         });
+
         injection
     }
 

@@ -115,11 +115,13 @@ fn greeting_and_log_name_the_port_that_port_0_got() {
         greeting,
         format!("synchat: serving echo on {address}; try: nc -C 127.0.0.1 {port}\n")
     );
+
     let bound = server.logs("bind:");
     assert!(
         bound.ends_with(&format!(" bind: address=127.0.0.1:{port}\n")),
         "{bound}"
     );
+
     let (printed, _) = server.killed();
     assert_eq!(printed, "", "the greeting is all that is printed");
 }

@@ -37,6 +37,7 @@ fn start_echo_server(chunk_size: usize) -> (synchat::Address, JoinHandle<Vec<u8>
             .try_for_each(|chunk| connection.write_all(chunk));
         buffer
     });
+
     (address, server)
 }
 
@@ -59,12 +60,14 @@ fn echo_client(
         }
         _ => Ok(()),
     });
+
     let (client, _) = connect(&address, client, &Limits::default()).unwrap();
     server.join().unwrap();
     let rest = match &client.heard[..] {
         [.., Heard::Data(rest), Heard::Close(_)] => rest.clone(),
         _ => Vec::new(),
     };
+
     (client.messages(), rest)
 }
 
@@ -162,9 +165,11 @@ fn test_close_when_done() {
         }
         Ok(())
     });
+
     let (client, summary) = connect(&address, client, &Limits::default()).unwrap();
     assert_eq!(client.messages(), Vec::<Vec<u8>>::new());
     assert_eq!(summary.reason.name(), "closed-by-handler");
+
     // There it is only known that the server received something; here it has received all.
     assert_eq!(server.join().unwrap(), b"hello world\nI'm not dead yet!\n");
 }
@@ -191,6 +196,7 @@ fn test_find_prefix_at_end() {
     scanner.fill().unwrap();
     assert_eq!(scanner.next_event(), Some(synchat::Event::Data(b"qwerty")));
     assert_eq!(scanner.next_event(), None);
+
     let mut scanner = synchat::Scanner::new(&b"qwertydkjf"[..]);
     scanner.set_terminator(&Terminator::CRLF);
     scanner.fill().unwrap();

@@ -271,6 +271,7 @@ fn line_ends_in_an_argument_are_escaped_in_the_error() {
     ] {
         assert_refused(arguments, &[r"\n"]);
     }
+
     let output = run_to_its_end(synchat().env("SYNCHAT_BACKLOG", "1\n2"));
     let line = complaint(&output, 2);
     assert!(line.contains("SYNCHAT_BACKLOG"), "{line}");
@@ -325,8 +326,10 @@ fn variables_set_what_flags_set() {
         ("SYNCHAT_WRITE_TIMEOUT", "0".into()),
     ];
     assert!(variables.iter().map(|(name, _)| *name).eq(VARIABLES));
+
     let server = ServerProcess::starts_from(synchat().envs(variables));
     assert_eq!(server.address(), &Address::Unix(directory.at("echo")));
+
     let mut peer = server.client();
     peer.sends("four\nlonger\nnext\n");
     peer.expects("four\nerror: message longer than 4 bytes\nnext\n");
@@ -463,10 +466,12 @@ fn help_describes_every_option_and_variable() {
         let has = help.lines().any(|line| line.trim_start() == option);
         assert!(has, "no line {option:?} in:\n{help}");
     }
+
     for name in VARIABLES {
         assert!(help.contains(&format!("environment: {name}]")), "{name}");
     }
     assert_eq!(help.matches("environment: ").count(), VARIABLES.len());
+
     for text in [
         "Usage: synchat [OPTIONS] [ADDRESS]\n",
         "Examples:\n",

@@ -259,6 +259,7 @@ fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
         let _ = sender.write_all(&b"0123456789abcd\r\n".repeat(1 << 16));
         let _ = sender.shutdown(std::net::Shutdown::Write);
     });
+
     let (mut received, mut buffer) = (0, vec![0; bytes]);
     let started = Instant::now();
     loop {
@@ -272,6 +273,7 @@ fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
             thread::sleep(milliseconds(100));
         }
     }
+
     sending.join().unwrap();
     received
 }
@@ -337,10 +339,12 @@ fn a_hundred_stuck_readers_do_not_delay_a_healthy_peer() {
         let took = started.elapsed();
         assert!(took < Duration::from_secs(1), "a round trip took {took:?}");
     }
+
     for stuck in stuck {
         let took = stuck.join().unwrap();
         assert!(took < Duration::from_secs(4), "one was cut after {took:?}");
     }
+
     eventually("all of them are cut", || {
         number(&server.counts(), "write-stall") == 100
     });
@@ -366,6 +370,7 @@ fn hundreds_of_unfinished_messages_end_in_time() {
         peer.expects_eof();
         greets(&mut healthy);
     }
+
     let took = since.elapsed();
     // As many round trips are in between.
     let allowed = milliseconds(900)..=milliseconds(2000) + sending;
@@ -373,8 +378,10 @@ fn hundreds_of_unfinished_messages_end_in_time() {
         allowed.contains(&took),
         "{took:?}, with {sending:?} to send"
     );
+
     let counts = server.counts();
     assert_eq!(number(&counts, "accepted"), PEERS as u64 + 1, "{counts}");
+
     drop(peers);
     eventually("all of them have ended", || {
         number(&server.counts(), "message-deadline") == PEERS as u64
@@ -410,6 +417,7 @@ fn a_client_keeps_the_same_deadlines() {
         linger_time: Duration::ZERO,
         ..Limits::default()
     };
+
     for (server_says, client_pushes, reason) in [
         ("", 0, "idle limit=500ms"),
         ("hello\r\n", 0, "idle limit=500ms"),
@@ -442,10 +450,12 @@ fn a_client_waits_for_its_connect_timeout() {
         connect_timeout: LIMIT,
         ..Limits::default()
     };
+
     let since = Instant::now();
     let error = connect(&address, Pushes(0), &limits).map(drop).unwrap_err();
     check_in_time(LIMIT, since.elapsed());
     assert!(matches!(error, Error::Connect { .. }), "{error}");
+
     drop(busy);
 }
 
@@ -466,8 +476,10 @@ fn a_storm_of_signals_does_not_move_a_deadline() {
     let storm = storm(&server);
     let since = Instant::now();
     is_cut(&mut server.client(), since, IDLE);
+
     let since = Instant::now();
     is_cut(server.client().sends("hel"), since, MESSAGE);
+
     for reason in [" reason=idle ", " reason=message-deadline "] {
         server.logs(reason);
     }
@@ -503,10 +515,12 @@ fn a_slow_peer_wakes_its_thread_once_a_line() {
             greets(&mut peer);
         }
     };
+
     says_seldom(2);
     let before = sleeps_of_connections(&server);
     says_seldom(20);
     let sleeps = sleeps_of_connections(&server) - before;
+
     // It may be counted just before or just after it falls asleep.
     assert!((19..=30).contains(&sleeps), "{sleeps} for 20 lines");
 }
@@ -533,5 +547,6 @@ fn a_slow_reader_on_a_unix_socket_is_cut_too() {
         "all of it was taken in {:?}",
         started.elapsed()
     );
+
     server.client().sends("next\r\n").expects("next\r\n");
 }

@@ -72,6 +72,7 @@ fn check_no_allocations(mut handler: impl Handler, bytes: &[u8]) {
         left: 1000,
         allocations: &mut allocations,
     };
+
     let summary = converse(reader, io::sink(), &mut handler, &Limits::default());
     assert_eq!(
         summary.traffic.bytes_in,
@@ -154,6 +155,7 @@ fn each_read_is_answered_with_one_write() {
         left: 50,
         allocations: &mut allocations,
     };
+
     converse(
         calls.reader(reader),
         calls.writer(),

@@ -105,6 +105,7 @@ fn e2_the_last_reply_arrives_despite_unread_input() {
         flood.join().unwrap();
         client.expects_eof();
     }
+
     let report = serving.stops();
     assert_eq!(report.traffic.messages, 3, "{report}");
 }
@@ -115,6 +116,7 @@ fn e2_the_wait_for_a_persistent_sender_is_bounded() {
         linger_time: Duration::from_millis(300),
         ..Limits::default()
     };
+
     let options = ServerOptions::new().limits(limits);
     let server = options.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let serving = Serving::starts(server, |_| Obedient::default());
@@ -123,6 +125,7 @@ fn e2_the_wait_for_a_persistent_sender_is_bounded() {
         .sends("quit\r\n")
         .expects("quit: done\r\n")
         .expects_eof();
+
     // The client keeps its half open; the server does not wait for ever.
     let started = Instant::now();
     while client.tries_to_send("drip").is_ok() {
@@ -211,6 +214,7 @@ fn e4_a_panic_ends_only_its_own_connection() {
             .expects("a: done\r\npanic: done\r\n")
             .expects_eof();
     }
+
     bystander.sends("after\r\n").expects("after: done\r\n");
     let report = serving.stops();
     assert_eq!(
@@ -237,6 +241,7 @@ fn e4_a_panic_outside_the_callbacks_ends_one_connection() {
             panic!("handle_close panics")
         }
     }
+
     impl Drop for Rude {
         fn drop(&mut self) {
             assert!(
@@ -245,6 +250,7 @@ fn e4_a_panic_outside_the_callbacks_ends_one_connection() {
             );
         }
     }
+
     let made = Arc::new(AtomicUsize::new(0));
     let server = Server::bind("127.0.0.1:0").unwrap();
     let serving = Serving::starts(server, move |_| {
@@ -254,10 +260,12 @@ fn e4_a_panic_outside_the_callbacks_ends_one_connection() {
         );
         Rude
     });
+
     let address: Address = serving.address.clone();
     serving.client().half_closes().expects_eof();
     serving.client().half_closes().expects_eof();
     assert_eq!(address, serving.address);
+
     let report = serving.stops();
     assert_eq!(
         (
@@ -338,11 +346,13 @@ fn e4_a_connection_that_panics_again_is_counted_once() {
                 .unwrap_or(&""),
         )
     });
+
     for plan in plans {
         let mut client = serving.client();
         client.sends("x").half_closes();
         assert_eq!(client.reads_to_the_end(), b"last words", "{plan}");
     }
+
     serving.client().sends("x").expects("last words");
     let report = serving.stops();
     assert_eq!(
@@ -350,6 +360,7 @@ fn e4_a_connection_that_panics_again_is_counted_once() {
         (plans.len() as u64 + 1, 0),
         "{report}"
     );
+
     // In the last plan the error is followed by the panic of what was queued before it.
     let counts = [
         endings(&report, "handler-panic"),
@@ -379,6 +390,7 @@ fn an_endless_timeout_does_not_overflow() {
         linger_time: Duration::MAX,
         ..Limits::default()
     };
+
     let server = ServerOptions::new()
         .limits(limits)
         .bind(&"127.0.0.1:0".parse().unwrap());

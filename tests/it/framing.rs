@@ -48,6 +48,7 @@ fn check<F: FnMut(&Heard, &mut Chat) -> HandlerResult>(case: &Case<'_>, script: 
             case.stream.escape_ascii()
         );
     };
+
     let with_trailing = [case.stream, TRAILING].concat();
     let expected_with_trailing = with_trailing_data(case.expected);
     for (stream, expected) in [
@@ -141,12 +142,14 @@ fn f2_a_message_larger_than_the_buffer_comes_in_pieces() {
         max_message: 1 << 20,
         ..Limits::default()
     };
+
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         if *heard == Connect {
             chat.set_terminator("END");
         }
         Ok(())
     });
+
     let stream = [&long[..], b"END"].concat();
     converse(&*stream, io::sink(), &mut handler, &limits);
     assert!(handler.messages() == [long]);
@@ -296,6 +299,7 @@ fn f4_bytes_put_back_twice_keep_their_order() {
         }
         Ok(())
     });
+
     converse(
         Chunks::new([&b".abcd"[..], b"e!"]),
         io::sink(),
@@ -353,6 +357,7 @@ fn f5_partial_data_comes_with_the_remaining_count() {
         }
         Ok(())
     });
+
     let chunks = Chunks::new([&b"ab"[..], b"cd", b"ef"]);
     converse(chunks, io::sink(), &mut handler, &Limits::default());
     assert_eq!(
@@ -407,12 +412,14 @@ fn f5_an_announced_count_takes_no_memory() {
         max_message: u64::MAX,
         ..Limits::default()
     };
+
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         if *heard == Connect {
             chat.set_terminator(u64::MAX);
         }
         Ok(())
     });
+
     converse(&b"abc"[..], io::sink(), &mut handler, &limits);
     assert_eq!(
         handler.heard[1..],
@@ -462,6 +469,7 @@ fn check_limit(too_long: TooLong, stream: &[u8], expected: &[Heard]) {
         too_long,
         ..Limits::default()
     };
+
     for split in 0..stream.len() {
         for chunks in [
             vec![&stream[..split], &stream[split..]],
@@ -503,6 +511,7 @@ fn f8_at_the_limit_passes_and_above_it_closes() {
         b"1234\r\n",
         &[data("1234"), Found, close("end-of-stream")],
     );
+
     let closed = close("message-too-long limit=4");
     check_limit(
         TooLong::Close,
@@ -548,6 +557,7 @@ fn f8_discard_spends_a_count_above_the_limit() {
         too_long: TooLong::Discard,
         ..Limits::default()
     };
+
     let stream = b"123456789ab;cd;";
     for chunk in 1..stream.len() {
         let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {

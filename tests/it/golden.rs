@@ -219,6 +219,7 @@ impl<'a> Replay<'a> {
             collected: Vec::new(),
             refused: 0,
         };
+
         let mut output = Vec::new();
         let reads = Reads(case.reads.iter());
         let end = match converse(reads, &mut output, &mut replay, &Limits::default()).reason {
@@ -226,10 +227,12 @@ impl<'a> Replay<'a> {
             CloseReason::EndOfStream | CloseReason::MidMessage { .. } => "eof".to_owned(),
             unexpected => unexpected.to_string(),
         };
+
         let messages = match &*replay.messages.join(";") {
             "" => ".".to_owned(),
             messages => messages.to_owned(),
         };
+
         let (leftover, output) = (hexadecimal(&replay.collected), hexadecimal(&output));
         format!("{messages}/{leftover}/{output}/{}/{end}", replay.refused)
     }
@@ -298,6 +301,7 @@ fn every_trace_replays_but_for_the_listed_differences() {
         }
         replayed += 1;
     }
+
     let (count, first) = (failures.len(), &failures[..failures.len().min(10)]);
     assert!(
         failures.is_empty(),

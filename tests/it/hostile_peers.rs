@@ -122,6 +122,7 @@ fn packet_cuts_do_not_change_the_verdict_at_the_limit() {
             peer.sends(after).expects(reply);
         }
     }
+
     peer.sends("after\r\n").expects("after\r\n");
 }
 
@@ -188,10 +189,13 @@ fn refused_clients_that_reset_harm_nobody() {
         resets(connects(&server));
     }
     guest.sends("hello\r\n").expects("hello\r\n");
+
     // At most sixteen of them are still held.
     assert!(server.descriptors() < 40, "{}", server.descriptors());
+
     drop(guest);
     server.logs("conn_closed");
+
     // What is logged has just been given back.
     let deadline = Instant::now() + PATIENCE;
     loop {

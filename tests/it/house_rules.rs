@@ -32,6 +32,7 @@ pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
         }
     }
     assert!(!files.is_empty());
+
     files
 }
 
@@ -187,6 +188,7 @@ fn the_page_explains_every_difference_from_asynchat() {
         .filter(|line| line.ends_with(',') && !line.starts_with('/'))
         .collect();
     assert!(names.len() >= 6, "{names:?}");
+
     let page = read("tests/README.md");
     for name in names {
         let name = name.trim_end_matches(',');
@@ -207,6 +209,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
         .skip_while(|line| !line.starts_with("|---"))
         .skip(1)
         .take_while(|line| line.starts_with('|'));
+
     // An escaped bar is a part of its cell.
     let cells = rows.map(|row| row.replace("\\|", "\u{2502}"));
     let cells = cells.map(|row| {

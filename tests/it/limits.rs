@@ -88,6 +88,7 @@ fn connects_again_and_again(address: &Address, times: usize, refusal: &str) -> u
             peer.expects(&refusal[1..]).expects_eof();
         }
     }
+
     refused
 }
 
@@ -106,10 +107,12 @@ fn in_a_flood_each_connection_is_served_or_refused() {
         let joined = floods.into_iter().map(|flood| flood.join().unwrap());
         joined.sum()
     });
+
     healthy.iter_mut().for_each(greets);
     eventually("descriptors and threads are as before", || {
         resources(&server) == before
     });
+
     // Once the server may log again: one more, which tells how many were not logged.
     thread::sleep(Duration::from_millis(1100));
     healthy.extend((0..2).map(|_| served(&server)));
@@ -127,11 +130,13 @@ fn in_a_flood_each_connection_is_served_or_refused() {
     );
     assert_eq!(number(counts, "open"), 20, "{counts}");
     assert_eq!(number(counts, "most_at_once"), 20, "{counts}");
+
     let logged: Vec<_> = log
         .iter()
         .filter(|line| line.contains("too many connections"))
         .collect();
     assert!(logged.len() as u64 <= seconds + 1, "{logged:#?}");
+
     let held_back = logged.iter().map(|line| number(line, "not_logged_before"));
     let told = logged.len() as u64 + held_back.sum::<u64>();
     assert_eq!(told, refused + 1, "{logged:#?}");
@@ -143,20 +148,25 @@ fn with_overload_wait_one_more_waits() {
     let mut peers = vec![served(&server), served(&server)];
     let mut waiting = server.client();
     waiting.sends("hello\r\n");
+
     let log = server.logs_up_to("accept: waiting until one of max_connections=2 has ended");
     assert!(log.last().unwrap().contains("WARNING "), "{log:?}");
+
     // However long it lasts, it is said once.
     thread::sleep(Duration::from_millis(1200));
     peers.iter_mut().for_each(greets);
     server.signal("USR1");
+
     let log = server.logs_up_to(" report: ");
     assert!(!log.iter().any(|line| line.contains("waiting")), "{log:#?}");
     assert_eq!(number(log.last().unwrap(), "accepted"), 2);
+
     leaves(peers.remove(0));
     waiting.expects("hello\r\n");
     peers.iter_mut().for_each(greets);
     leaves(waiting);
     served(&server);
+
     let counts = server.counts();
     assert_eq!(number(&counts, "accepted"), 4, "{counts}");
     assert!(!counts.contains("refused"), "{counts}");
@@ -177,6 +187,7 @@ fn each_address_has_its_own_limit() {
         peers.iter_mut().for_each(greets);
         assert_eq!(number(&server.counts(), "refused-address-full"), 3);
     }
+
     let directory = Directory::new();
     let mut unix = synchat();
     unix.arg(directory.socket("unlimited")).args(options);
@@ -195,6 +206,7 @@ fn check_allowed(address: &str, options: &[&str], environment: &str, is_served: 
         served(&server);
         return;
     }
+
     for _ in 0..2 {
         server.client().expects(NOT_ALLOWED).expects_eof();
     }
@@ -237,6 +249,7 @@ fn only_allowed_networks_are_served() {
     for (address, options, environment, is_served) in cases {
         check_allowed(address, options, environment, is_served);
     }
+
     let directory = Directory::new();
     check_allowed(
         &directory.socket("anyone"),
@@ -257,6 +270,7 @@ fn without_a_byte_string_a_refused_peer_gets_no_error_line() {
         leaves(first);
         server.client().sends("1234").expects("1234");
     }
+
     let server = ServerProcess::starts(&["--terminator", ";", "--allow", "10.0.0.0/8"]);
     server
         .client()
@@ -284,6 +298,7 @@ fn a_default_too_high_for_the_system_is_lowered() {
         warning.contains("WARNING ") && warning.contains("(ulimit -n), of 100"),
         "{warning}"
     );
+
     let mut peers = fills(&server, 68);
     for _ in 0..40 {
         server.client().expects(full(68)).expects_eof();
@@ -291,6 +306,7 @@ fn a_default_too_high_for_the_system_is_lowered() {
     peers.iter_mut().for_each(greets);
     leaves(peers.remove(0));
     served(&server);
+
     let (_, log) = server.killed();
     assert!(!log.contains("accept: failing"), "{log}");
 }
@@ -346,6 +362,7 @@ fn stuffs(address: &Address) -> UnixStream {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
+
     stream
 }
 
@@ -365,12 +382,14 @@ fn memory_stays_within_the_formula() {
         .and_then(|rest| rest.split("MiB").next());
     let at_most: u64 = at_most.expect("it says").parse().expect("a number");
     assert_eq!(at_most, (101 * 384_u64).div_ceil(1024), "{said}");
+
     let bound = (CONNECTIONS as u64 * 384) + 8 * 1024;
 
     let mut nearly: Vec<_> = (0..CONNECTIONS).map(|_| served(&server)).collect();
     for peer in &mut nearly {
         peer.sends("x".repeat(65_530));
     }
+
     // All of it is received when the last one's is.
     eventually("all is received", || {
         number(&server.counts(), "bytes_in") >= (CONNECTIONS * 65_530) as u64
@@ -380,13 +399,17 @@ fn memory_stays_within_the_formula() {
         peer.sends("\r\n").expects("x".repeat(65_530) + "\r\n");
         leaves(peer);
     }
+
     let stuffed: Vec<_> = (0..CONNECTIONS).map(|_| stuffs(server.address())).collect();
     served(&server);
+
     let stuck = server.resident_kib();
     assert!(collected < bound, "{collected} KiB of {bound} collected");
     assert!(stuck < bound, "{stuck} KiB of {bound} stuck");
+
     // It is not that nothing was held.
     assert!(collected > 100 * 64 && stuck > 100 * 64);
+
     drop(stuffed);
     served(&server);
 }
@@ -453,6 +476,7 @@ fn hundreds_of_panics_free_their_places_and_add_up() {
         }
     });
     check_that_four_have_room(&serving);
+
     for round in 0..100 {
         for line in ["panic\r\n", "hello\r\nfail\r\n"] {
             let mut peer = serving.client();
@@ -466,8 +490,10 @@ fn hundreds_of_panics_free_their_places_and_add_up() {
         }
     }
     check_that_four_have_room(&serving);
+
     is_over.store(true, Ordering::Relaxed);
     assert!(watching.join().expect("they added up") > 10);
+
     let report = serving.stops();
     assert_eq!(endings(&report, "handler-panic"), 100, "{report}");
     assert_eq!(endings(&report, "handler-error"), 100, "{report}");

@@ -39,6 +39,7 @@ impl<'a> Line<'a> {
             Some((created, rest)) if !created.is_empty() => (created, rest),
             _ => ("", line),
         };
+
         let (level, rest) = rest.split_at_checked(8)?;
         let mut parts = rest.strip_prefix(' ')?.splitn(3, ' ');
         let (thread, target, message) = (parts.next()?, parts.next()?, parts.next()?);
@@ -49,6 +50,7 @@ impl<'a> Line<'a> {
             target,
             message,
         };
+
         let is_level = ["DEBUG", "INFO", "WARNING", "ERROR", "TRACE"].contains(&line.level);
         let is_ours = target == "synchat" || target.starts_with("synchat::");
         (is_level && is_ours && !message.is_empty()).then_some(line)
@@ -109,6 +111,7 @@ fn a_line_has_time_level_thread_target_and_message() {
     let (earliest, latest) = (before, now());
     let targets = ["::server", "::server", "", "::session", "::session"];
     assert_eq!(lines.len(), targets.len(), "{lines:#?}");
+
     for (line, target) in lines.iter().zip(targets) {
         let parts = parsed(line);
         let created = parts.micros().expect("seconds and six decimals");
@@ -120,6 +123,7 @@ fn a_line_has_time_level_thread_target_and_message() {
         let start = format!("{}     INFO {} ", parts.created, parts.thread);
         assert!(line.starts_with(&start), "{line}");
     }
+
     let threads: Vec<_> = lines.iter().map(|line| parsed(line).thread).collect();
     assert_eq!(threads, [1, 1, 1, 2, 2]);
 }
@@ -161,6 +165,7 @@ fn a_connection_logs_its_beginning_and_its_end() {
     assert_eq!(bind, format!("bind: address={address}"));
     assert_eq!(listen, "listen: backlog=4096");
     assert!(memory.starts_with("memory: at_most="), "{memory}");
+
     let client = made.strip_prefix("conn_made: client_address=").expect(made);
     let client: Address = client.parse().expect("it is an address");
     let (closed, seconds) = closed.split_once(" duration=").expect(closed);
@@ -171,6 +176,7 @@ fn a_connection_logs_its_beginning_and_its_end() {
              messages=2 too_long=0 bytes_in=10 bytes_out=10"
         )
     );
+
     let seconds: f64 = seconds.parse().expect("it is a number");
     assert!((0.0..60.0).contains(&seconds), "{seconds}");
 }
@@ -263,9 +269,11 @@ fn a_log_file_is_appended_to() {
         let (_, logged) = server.killed();
         assert_eq!(logged, "", "standard error is left alone");
     }
+
     let log = fs::read_to_string(&path).unwrap();
     let (first, rest) = log.split_once('\n').unwrap();
     assert_eq!(first, "before");
+
     let lines: Vec<_> = rest.split_inclusive('\n').map(str::to_owned).collect();
     let messages = messages(&lines);
     let count = |start| {
@@ -305,6 +313,7 @@ fn a_peers_bytes_cannot_forge_a_line() {
         let message = [b"x", end, forged.as_bytes(), end, b"END"].concat();
         peer.sends(&message).expects(&message);
     }
+
     // And one that is cut by its end, which is logged as it comes.
     peer.sends([b"\n", forged.as_bytes(), b"\n"].concat());
     peer.half_closes().expects_eof();
@@ -312,8 +321,10 @@ fn a_peers_bytes_cannot_forge_a_line() {
     let messages = messages(&lines);
     let made = messages.iter().filter(|text| text.starts_with("conn_made"));
     assert_eq!(made.count(), 1, "{messages:#?}");
+
     let collected = format!(r"collect_incoming_data: [x\x1b[2K\x1b[1A{forged}\x1b[2K\x1b[1A]");
     assert!(messages.contains(&&*collected), "{messages:#?}");
+
     let sent = format!(r"sending: [x\n{forged}\nEND]");
     assert!(messages.contains(&&*sent), "{messages:#?}");
 }
@@ -368,6 +379,7 @@ fn lines_of_many_connections_do_not_mix() {
             });
         }
     });
+
     let closings = iter::repeat_with(|| server.logs_up_to("conn_closed: "));
     let lines: Vec<_> = closings.take(CLIENTS).flatten().collect();
     let messages = messages(&lines);
@@ -420,6 +432,7 @@ fn an_unread_pipe_blocks_nobody_and_lost_lines_are_counted() {
     }
     server.logs_to(log);
     server.logs_up_to("conn_made: ");
+
     // The other's, and all messages.
     let expected = 1 + peers.len() * 2 * FLOOD;
     let (mut logged, mut lost) = (0, 0);
@@ -437,6 +450,7 @@ fn an_unread_pipe_blocks_nobody_and_lost_lines_are_counted() {
     }
     assert_eq!(logged + lost, expected);
     assert!(lost > 0 && logged > 1024, "{logged} are logged");
+
     let lines = conversation(&mut server, "hello\r\n");
     assert!(messages(&lines).contains(&"collect_incoming_data: [hello]"));
 }
@@ -458,6 +472,7 @@ fn a_flood_for_a_slow_reader_takes_bounded_memory() {
             thread::sleep(Duration::from_millis(1));
         }
     });
+
     // Each byte is four in the log, of a message two times: 25 MB in all.
     let messages = [&[1; 120][..], b"\r\n"].concat().repeat(100);
     let mut peer = server.client();
@@ -466,6 +481,7 @@ fn a_flood_for_a_slow_reader_takes_bounded_memory() {
     for _ in 0..250 {
         peer.sends(&messages).expects(&messages);
     }
+
     let grown = resident(server.id()).saturating_sub(before);
     assert!(grown < 16 * 1024, "by {grown} KiB");
 }
@@ -489,6 +505,7 @@ fn all_lines_are_written_before_the_last_error() {
     let (log, writer) = io::pipe().unwrap();
     let mut command = synchat();
     command.stdout(Stdio::null()).stderr(writer);
+
     // No more lines than the queue holds, but more bytes than the pipe: some wait in the queue.
     let messages = [&[1; 120][..], b"\r\n"].concat().repeat(300);
     let mut server = loses_its_socket(command, &messages);
@@ -501,6 +518,7 @@ fn all_lines_are_written_before_the_last_error() {
         complaint.starts_with("synchat: cannot accept on "),
         "{text}"
     );
+
     let messages = self::messages(&lines);
     let found = messages.iter().filter(|text| **text == "found_terminator");
     assert_eq!(found.count(), 300);

@@ -152,6 +152,7 @@ fn the_watchdog_is_fed_in_time_even_while_draining() {
     let mut news = vec![manager.hears()];
     let mut client = server.client();
     client.sends("hello\r\n").expects("hello\r\n");
+
     // Who never reads its replies is waited for until the end of the grace period.
     let lines = "a line\r\n".repeat(8192);
     let flood = thread::spawn(move || while client.tries_to_send(&lines).is_ok() {});
@@ -166,9 +167,11 @@ fn the_watchdog_is_fed_in_time_even_while_draining() {
         assert!(last.elapsed() < patience, "{:?}: {news:?}", last.elapsed());
         last = Instant::now();
     }
+
     news.extend(manager.has_heard());
     assert!(!flood.is_finished(), "the server drains");
     assert_eq!(server.ends().status.code(), Some(0));
+
     flood.join().unwrap();
     let count = |wanted: &str| news.iter().filter(|news| *news == wanted).count();
     assert_eq!((count("READY=1"), count("STOPPING=1")), (1, 1), "{news:?}");

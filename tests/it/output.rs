@@ -35,11 +35,13 @@ fn talk(
         }
         _ => Ok(()),
     });
+
     let summary = converse(input, output, &mut handler, &Limits::default());
     assert_eq!(
         handler.heard.last(),
         Some(&Heard::Close(summary.reason.to_string()))
     );
+
     summary
 }
 
@@ -109,6 +111,7 @@ fn o2_a_producer_is_asked_only_at_the_head_of_the_queue() {
         chat.push_with_producer(Asked(calls.clone(), None))?;
         Ok(chat.push("after")?)
     });
+
     // What a producer notes when it is asked is a read of nothing.
     let (asked, write) = (Call::Read(0), |text: &str| Call::Write(text.into()));
     let expected = [
@@ -140,6 +143,7 @@ fn o2_a_huge_producer_costs_one_chunk_of_memory() {
             Ok(())
         }
     }
+
     const HUGE: u64 = 1 << 30;
     let mut output = Counted(0);
     talk(&b";"[..], &mut output, |_, chat| {
@@ -201,6 +205,7 @@ fn o3_half_a_terminator_does_not_hold_a_reply_back() {
         Heard::Found => Ok(chat.push("reply")?),
         _ => Ok(()),
     });
+
     let reads = Chunks::new([&b"a\r\n\r"[..], b"\n"]);
     converse(
         calls.reader(reads),
@@ -208,6 +213,7 @@ fn o3_half_a_terminator_does_not_hold_a_reply_back() {
         &mut handler,
         &Limits::default(),
     );
+
     let reply = Call::Write(b"reply".to_vec());
     assert_eq!(
         calls.noted(),
@@ -244,6 +250,7 @@ fn o4_a_queue_past_its_bound_is_drained() {
         max_queued: 100,
         ..Limits::default()
     };
+
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| match heard {
         Heard::Connect => {
             chat.set_terminator(";");
@@ -252,6 +259,7 @@ fn o4_a_queue_past_its_bound_is_drained() {
         Heard::Found => Ok(chat.push([b'x'; 30])?),
         _ => Ok(()),
     });
+
     converse(&b";".repeat(10)[..], calls.writer(), &mut handler, &limits);
     let writes: Vec<_> = calls.writes().iter().map(Vec::len).collect();
     assert_eq!(writes, [120, 120, 60]);
@@ -268,16 +276,19 @@ fn o4_producers_count_toward_the_bound() {
             Self
         }
     }
+
     impl Drop for Counted {
         fn drop(&mut self) {
             ALIVE.fetch_sub(1, Ordering::Relaxed);
         }
     }
+
     impl Producer for Counted {
         fn more(&mut self) -> io::Result<&[u8]> {
             Ok(&[])
         }
     }
+
     talk(&b";".repeat(10_000)[..], io::sink(), |_, chat| {
         Ok(chat.push_with_producer(Counted::new())?)
     });
@@ -324,6 +335,7 @@ fn o5_close_when_done_at_the_start_reads_nothing() {
         chat.close_when_done();
         Ok(())
     });
+
     converse(
         calls.reader(&b"hello;"[..]),
         calls.writer(),
@@ -408,6 +420,7 @@ fn replies_before_a_failed_read_are_sent() {
         (output.as_slice(), summary.reason.name()),
         (&b"<0><1>"[..], "reset-by-peer")
     );
+
     let input = Chunks::new([]).then_fails(io::ErrorKind::HostUnreachable);
     assert_eq!(
         talk(input, io::sink(), |_, _| Ok(())).reason.name(),

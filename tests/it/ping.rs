@@ -101,6 +101,7 @@ fn each_echo_has_a_line_and_the_run_a_summary() {
     let server = ServerProcess::starts(&[]);
     let lines = printed(&pings(server.address(), &["-i0"]), 0);
     assert_eq!(lines.len(), 6, "{lines:?}");
+
     let mut times: Vec<_> = (1..=4)
         .map(|number| {
             let begin = format!("32 bytes from {}: seq={number} time=", server.address());
@@ -110,6 +111,7 @@ fn each_echo_has_a_line_and_the_run_a_summary() {
         })
         .collect();
     times.sort_by(|a, b| a.parse::<f64>().unwrap().total_cmp(&b.parse().unwrap()));
+
     let [min, median, _, max] = &times[..] else {
         panic!("{times:?}")
     };
@@ -210,6 +212,7 @@ fn after_a_lost_echo_a_new_connection_is_made() {
         let _ = line.send((number, receives(&mut client)?));
         receives_the_end(&mut client)
     });
+
     let lines_printed = printed(&pings(&address, &["-c2", "-i0", "-W100ms"]), 1);
     assert_eq!(
         lines_printed,
@@ -219,6 +222,7 @@ fn after_a_lost_echo_a_new_connection_is_made() {
             "2 sent, 0 received, 2 lost (100%)"
         ]
     );
+
     for number in 1..=2 {
         let (connection, line) = lines.recv_timeout(PATIENCE).unwrap();
         assert_eq!(connection, number);
@@ -299,12 +303,14 @@ fn a_late_echo_is_not_taken_for_the_next() {
     let pings = starts(&address, &["-c2", "-i0", "-W1s"]);
     let (mut first, _) = listener.accept().unwrap();
     assert_eq!(pings.prints(), "seq=1: no echo within 1s\n");
+
     let (mut second, _) = listener.accept().unwrap();
     let mut line = [0; 32];
     first.read_exact(&mut line).unwrap();
     let _ = first.write_all(&line);
     second.read_exact(&mut line).unwrap();
     second.write_all(&line).unwrap();
+
     let lines = printed(&pings.ends(), 1);
     assert!(
         lines[0].starts_with(&format!("32 bytes from {address}: seq=2 ")),
@@ -341,14 +347,17 @@ fn an_echo_can_come_byte_by_byte_within_its_timeout() {
             receives_the_end(&mut client)
         })
     };
+
     let lines = printed(
         &pings(&drips(Duration::from_millis(2)), &["-qc1", "-W10s"]),
         0,
     );
     assert_eq!(lines[0], "1 sent, 1 received, 0 lost (0%)");
+
     let started = Instant::now();
     let why = loss(&drips(Duration::from_millis(100)), &["-W300ms"]);
     assert_eq!(why, "no echo within 300ms");
+
     // Its bytes do not prolong it: it would take 3.2 s.
     assert!(started.elapsed() < Duration::from_secs(3));
 }
@@ -399,6 +408,7 @@ fn the_servers_variables_name_the_target() {
     let mut command = synchat();
     command.env("SYNCHAT_ADDRESS", server.address().to_string());
     command.env("SYNCHAT_TERMINATOR", "lf");
+
     // These are the server's alone.
     for name in [
         "COUNT",
@@ -411,6 +421,7 @@ fn the_servers_variables_name_the_target() {
     ] {
         command.env(format!("SYNCHAT_{name}"), "1");
     }
+
     command.args(["ping", "-c2", "-i0"]);
     let lines = printed(&run_to_its_end(&mut command), 0);
     assert!(lines[1].starts_with("32 bytes from "), "{lines:?}");
@@ -418,6 +429,7 @@ fn the_servers_variables_name_the_target() {
     // A flag beats it, and so does an address that is given.
     let other = ServerProcess::starts(&[]);
     command.args(["--terminator=crlf", &other.address().to_string()]);
+
     let lines = printed(&run_to_its_end(&mut command), 0);
     assert!(lines[0].contains(&other.address().to_string()), "{lines:?}");
 
@@ -471,6 +483,7 @@ fn bad_usage_is_one_line_with_advice() {
         let line = complaint(&run(&[&["ping"], arguments].concat()), 2);
         assert!(line.contains(told), "{arguments:?}: no {told:?} in: {line}");
     }
+
     // Only the first word is a command.
     let line = complaint(&run(&["-v", "ping"]), 2);
     assert!(line.contains("\"ping\" is not an address"), "{line}");
@@ -490,6 +503,7 @@ fn it_has_its_own_help() {
         assert!(long.contains(text), "no {text:?} in:\n{long}");
     }
     assert_eq!(long.matches("environment: ").count(), 2);
+
     let short = printed(&run(&["ping", "-h"]), 0);
     for line in long.lines().chain(short.iter().map(String::as_str)) {
         assert!(line.len() <= 100, "{line}");
@@ -499,6 +513,7 @@ fn it_has_its_own_help() {
         printed(&run(&["ping", "-qV"]), 0),
         printed(&run(&["-V"]), 0)
     );
+
     let servers = printed(&run(&["--help"]), 0).join("\n");
     assert!(servers.contains("synchat ping [OPTIONS] [ADDRESS]"));
 }
@@ -517,6 +532,7 @@ fn a_closed_pipe_ends_it_quietly() {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     assert!(line.contains(" seq=1 time="), "{line}");
+
     drop(stdout);
     assert!(printed(&Running::from(child).ends(), 0).is_empty());
 }

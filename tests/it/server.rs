@@ -149,14 +149,17 @@ fn request_queue_size_is_how_many_may_wait() {
         let path = path.clone();
         move || UnixStream::connect(path).map(drop)
     });
+
     thread::sleep(Duration::from_millis(100));
     assert!(
         !one_more.is_finished(),
         "a fourth connection did not have to wait"
     );
+
     drop(waiting);
     let served = server.handle_request(|_| Echo::new(Terminator::CRLF), Some(PATIENCE));
     assert!(served.unwrap().is_some());
+
     one_more.join().unwrap().unwrap();
 }
 
@@ -172,6 +175,7 @@ fn handle_request_serves_one_connection_to_its_end() {
             .half_closes()
             .expects_eof();
     });
+
     let summary = server
         .handle_request(|_| Echo::new(Terminator::CRLF), Some(PATIENCE))
         .unwrap()
@@ -185,6 +189,7 @@ fn handle_request_serves_one_connection_to_its_end() {
         ),
         (1, 10, 7)
     );
+
     client.join().unwrap();
 }
 
@@ -218,12 +223,14 @@ fn handle_request_waits_only_for_its_timeout() {
             .half_closes()
             .expects_eof();
     });
+
     let waits_longer = Some(timeout * 100);
     let summary = server
         .handle_request(|_| Echo::new(Terminator::CRLF), waits_longer)
         .unwrap()
         .unwrap();
     assert_eq!(summary.reason.name(), "end-of-stream");
+
     client.join().unwrap();
 }
 
@@ -241,6 +248,7 @@ fn verify_request_closes_and_counts_unwanted_peers() {
             }
         }
     });
+
     let serving = Serving::echoes(options.bind(&loopback()).unwrap());
     for _ in 0..2 {
         let mut refused = serving.client();
@@ -248,6 +256,7 @@ fn verify_request_closes_and_counts_unwanted_peers() {
             .expects("error: not allowed from this address\r\n")
             .expects_eof();
     }
+
     serving.client().sends("hello\r\n").expects("hello\r\n");
     let report = serving.stops();
     assert_eq!(
@@ -280,6 +289,7 @@ fn a_stop_answers_what_has_arrived() {
         "stopping took {:?}",
         started.elapsed()
     );
+
     idle.expects_eof();
     mid_message.expects_eof();
     assert_eq!((report.accepted, endings(&report, "drained")), (2, 2));
@@ -291,6 +301,7 @@ fn a_stop_answers_what_has_arrived() {
         ),
         (2, 17, 14)
     );
+
     let refused = std::net::TcpStream::connect(address.as_socket_addr().unwrap());
     assert!(refused.is_err(), "a stopped server still listens");
 }
@@ -309,10 +320,12 @@ fn an_endless_connection_is_cut_after_the_grace_period() {
             Ok(())
         }
     }
+
     let options = ServerOptions::new().grace(Duration::from_millis(100));
     let serving = Serving::starts(options.bind(&loopback()).unwrap(), |_| Endless);
     let mut client = serving.client();
     client.expects([b'x'; 60_000]);
+
     let report = serving.stops();
     assert_eq!(
         (report.accepted, endings(&report, "forced")),
@@ -338,11 +351,13 @@ fn a_handler_that_never_returns_cannot_block_a_stop() {
             Ok(())
         }
     }
+
     let options = ServerOptions::new().grace(Duration::from_millis(50));
     let serving = Serving::starts(options.bind(&loopback()).unwrap(), |_| Stuck);
     let mut client = serving.client();
     client.sends("x");
     thread::sleep(Duration::from_millis(50));
+
     let report = serving.stops();
     assert_eq!((report.accepted, report.open), (1, 1));
 }
@@ -404,6 +419,7 @@ fn a_stop_removes_only_its_own_unix_path() {
     let other = UnixListener::bind(&path).unwrap();
     serving.stops();
     assert!(path.exists(), "the path of another server was removed");
+
     drop(other);
     std::fs::remove_file(path).unwrap();
 }
@@ -414,6 +430,7 @@ fn limits_hold_for_each_connection() {
         max_message: 4,
         ..Limits::default()
     };
+
     let options = ServerOptions::new().limits(limits).stack_size(0);
     let serving = Serving::echoes(options.bind(&loopback()).unwrap());
     let mut client = serving.client();
@@ -421,6 +438,7 @@ fn limits_hold_for_each_connection() {
         .sends("1234\r\n12345\r\n")
         .expects("1234\r\nerror: message longer than 4 bytes\r\n")
         .expects_eof();
+
     let report = serving.stops();
     assert_eq!(
         (
@@ -479,6 +497,7 @@ fn a_nonblocking_socket_is_made_to_block() {
             .is_none()
     );
     assert!(started.elapsed() >= timeout, "it did not wait");
+
     let serving = Serving::echoes(server);
     Peer::connects(&address)
         .sends("hello\r\n")
@@ -544,6 +563,7 @@ fn a_busy_servers_unix_path_is_not_taken() {
     );
     assert!(started.elapsed() < PATIENCE);
     assert!(path.exists());
+
     drop(busy);
     assert!(!path.exists());
 }

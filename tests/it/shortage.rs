@@ -20,8 +20,10 @@ fn without_descriptors_new_clients_wait_their_turn() {
     let mut server = short_of_descriptors();
     let mut clients: Vec<_> = (0..31).map(|_| server.client()).collect();
     clients[0].sends("hello\r\n").expects("hello\r\n");
+
     // Nobody leaves before it is short: those that wait could be gone before they are accepted.
     server.logs("accept: failing");
+
     // One after the other leaves, and makes room for one that waited.
     let mut slowest = Duration::ZERO;
     for served in 0..30 {
@@ -32,8 +34,10 @@ fn without_descriptors_new_clients_wait_their_turn() {
             slowest = slowest.max(started.elapsed());
         }
     }
+
     drop(clients);
     server.client().sends("last\r\n").expects("last\r\n");
+
     let (_, log) = server.killed();
     assert!(
         !log.contains("accept: failing"),

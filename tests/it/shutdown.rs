@@ -202,11 +202,14 @@ fn stops_in_a_stream(rest: Duration) {
         received.extend_from_slice(&buffer[..length]);
         thread::sleep(rest);
     }
+
     has_ended.store(true, Ordering::Relaxed);
     streaming.join().unwrap();
     drop(client);
+
     let lines = received.iter().filter(|byte| **byte == b'\n').count() as u64;
     assert_same(&received, counting_lines(BEFORE, lines).as_bytes());
+
     let report = ends_well(server, LINGER + A_BIT);
     let counted = (report.of("drained"), report.of("messages"));
     assert_eq!(counted, (1, 1 + BEFORE + lines), "{}", report.0);
@@ -242,6 +245,7 @@ fn every_line_from_before_the_signal_is_answered() {
     let server = ServerProcess::starts(&[]);
     let mut clients: Vec<_> = (0..5).map(|_| greeted_client(&server)).collect();
     let lines = numbered_lines(1000);
+
     // While the server stands still, all of it is in the kernel's buffers.
     server.signal("STOP");
     for client in &mut clients {
@@ -278,6 +282,7 @@ fn stuck_peer(server: &ServerProcess) -> TcpStream {
             }
         }
     }
+
     stream
 }
 
@@ -335,11 +340,14 @@ fn a_storm_of_signals_disturbs_nobody() {
         client.sends(&lines).expects(&lines);
         thread::sleep(Duration::from_millis(2));
     }
+
     server.signal("TERM");
     client.expects_eof();
+
     // It does not close: the wait for it is no longer for the signals.
     let report = ends_well(server, LINGER + A_BIT);
     assert_eq!(report.of("drained"), 1, "{}", report.0);
+
     drop(storm);
 }
 
@@ -369,6 +377,7 @@ fn sigusr1_logs_the_report_with_open_connections() {
     server.logs("conn_closed");
     let expected = " accepted=2 open=1 most_at_once=2 messages=4 too_long=0 bytes_in=21 bytes_out=20 \
                     end-of-stream=1";
+
     // A conversation's counts are those before its last read, which may not have begun.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -380,6 +389,7 @@ fn sigusr1_logs_the_report_with_open_connections() {
         assert!(Instant::now() < deadline, "{report}");
         thread::sleep(Duration::from_millis(10));
     }
+
     client.sends("\r\n").expects("c\r\n");
 }
 
@@ -478,6 +488,7 @@ fn reports(serving: &Serving, is_expected: impl Fn(&Report) -> bool) {
 fn the_report_includes_the_bytes_of_open_connections() {
     let serving = serving(ServerOptions::new());
     assert_eq!(serving.handle.report(), Report::default());
+
     let mut client = serving.client();
     for messages in 1..=3 {
         client.sends("hello\r\n").expects("hello\r\n");
@@ -485,6 +496,7 @@ fn the_report_includes_the_bytes_of_open_connections() {
             (report.accepted, report.open, report.traffic.messages) == (1, 1, messages)
         });
     }
+
     drop(client);
     reports(&serving, |report| {
         (
@@ -510,6 +522,7 @@ fn the_heartbeat_goes_on_when_idle_and_when_full() {
             thread::sleep(Duration::from_millis(10));
         }
     };
+
     beats();
     beats();
     let mut client = serving.client();

@@ -34,6 +34,7 @@ fn a_test_that_hangs_ends_the_run_and_its_server() {
 
     // The run fails, and names the test that hangs, but not the one that has ended before.
     assert_eq!(output.status.code(), Some(101), "{printed}{complaint}");
+
     let expected = format!("time limit: {THIS_TEST} has not ended within 1s\n");
     assert!(complaint.contains(&expected), "{complaint}");
     assert_eq!(complaint.matches("time limit: ").count(), 1, "{complaint}");
@@ -166,6 +167,7 @@ fn every_test_has_a_time_limit() {
     for file in rust_files("tests/it/support") {
         shared.extend(functions(&read(&file)));
     }
+
     // These are used by the tests of other files too.
     for file in ["it/server.rs", "it/shortage.rs", "heavy/system.rs"] {
         shared.extend(functions(&read(Path::new("tests").join(file))));

@@ -222,6 +222,7 @@ fn pipelines_without_reading(server: &ServerProcess) -> TcpStream {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
+
     stream.set_nonblocking(false).unwrap();
     stream.read_exact(&mut [0]).expect("replies have begun");
     stream
@@ -393,6 +394,7 @@ fn cuts_do_not_change_the_verdict_at_the_limit() {
         let (before, after) = exact.split_at(cut);
         peer.sends(before).sends(after).expects(exact);
     }
+
     let longer = b"0123456789abcdefg\r\n";
     for cut in 0..=longer.len() {
         let (before, after) = longer.split_at(cut);
@@ -428,6 +430,7 @@ fn with_discard_each_long_message_gets_an_error_in_order() {
         "two\r\n{error}{error}three\r\n{error}0123456789abcdef\r\n{error}\r\n"
     ));
     peer.half_closes().expects_eof();
+
     let closed = server.logs("conn_closed");
     assert!(
         closed.contains(" reason=end-of-stream messages=5 too_long=5 "),

@@ -62,6 +62,7 @@ fn parse<'a>(arguments: impl IntoIterator<Item = &'a [u8]>, variables: &[&[u8]])
         };
         variables.iter().find_map(value)
     };
+
     match cli::parse(arguments.into_iter().map(owned), environment) {
         Ok(Invocation::Print(text)) => {
             assert!(!text.trim().is_empty());
@@ -101,6 +102,7 @@ fn a_terminator_prints_as_the_command_line_takes_it(bytes: &[u8]) {
     {
         return;
     }
+
     let in_hex: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
     let printed = Terminator::from(bytes.to_vec()).to_string();
     let of = |text: &str| parse([format!("--terminator={text}").as_bytes()], &[]);

@@ -85,16 +85,19 @@ impl Read for Reads<'_> {
             1 => Some(ErrorKind::WouldBlock),
             _ => step.is_multiple_of(2).then_some(ErrorKind::Interrupted),
         };
+
         if let Some(kind) = failure.filter(|_| !self.has_failed) {
             self.has_failed = true;
             return Err(kind.into());
         }
+
         self.has_failed = false;
         self.step += 1;
         let wanted = match usize::from(step / 2) {
             0 => buffer.len(),
             size => size.min(buffer.len()),
         };
+
         let rest = &self.stream[self.given..];
         let length = wanted.min(rest.len());
         buffer[..length].copy_from_slice(&rest[..length]);

@@ -200,12 +200,14 @@ impl<'a> Oracle<'a> {
             Some(Event::Terminator) if was_found => return,
             _ => {}
         }
+
         // All data was told or, if the message is too long, dropped.
         if self.too_long {
             self.take_data(end);
         }
         self.place_is_a_guess = false;
         assert_eq!(self.place, end);
+
         match event {
             Some(Event::Terminator) => {
                 assert!(self.is_whole() && !self.too_long);

@@ -44,6 +44,7 @@ impl Peer {
                 panic!("{address} cannot be connected to by a test")
             }
         };
+
         Self(socket)
     }
 
@@ -96,6 +97,7 @@ impl Peer {
             Shown(&received),
             Shown(expected)
         );
+
         self
     }
 

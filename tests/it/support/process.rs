@@ -215,6 +215,7 @@ impl ServerProcess {
             let complaint = String::from_utf8_lossy(&stderr);
             panic!("no greeting but {greeting:?}, and {complaint:?}");
         };
+
         let address = address.parse().expect("the greeting has an address");
         // Its thread is not one of those that a test may count.
         eventually("the greeting's thread has ended", || {
