@@ -1,5 +1,5 @@
-//! The files in `tests/deploy`: systemd's units, verified and started as far as that goes without a
-//! running systemd, and the container's image, made and started without an engine.
+//! Tests the files in `tests/deploy`. systemd's units are verified, and started as far as that
+//! works without a running systemd. The container's image is made and started without an engine.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -30,7 +30,7 @@ fn both(output: &Output) -> [String; 2] {
 
 // systemd.
 
-/// What the service's unit has for this name.
+/// Returns the value that the service's unit has for this name.
 fn setting(name: &str) -> String {
     let unit = deploy("synchat.service");
     let value = unit
@@ -44,7 +44,7 @@ fn assert_are_units(names: &[&str]) {
     let directory = Directory::new();
     fs::create_dir(directory.at("synchat.service.d")).unwrap();
     for name in names {
-        // The binary is not installed where tests are run.
+        // The program is not installed where tests run.
         let unit = deploy(name).replace("/usr/local/bin/synchat", BINARY);
         fs::write(directory.at(name), unit).unwrap();
     }
@@ -118,7 +118,7 @@ fn the_server_makes_no_call_that_its_unit_forbids() {
     }
 
     let trace = fs::read_to_string(calls).unwrap();
-    // The first is strace's own, and always allowed.
+    // The first call is strace's own, and always allowed.
     let made = trace.lines().skip(1).filter_map(|line| {
         let call = line.split_once(' ')?.1.trim_start().split_once('(')?.0;
         call.chars()
@@ -132,7 +132,7 @@ fn the_server_makes_no_call_that_its_unit_forbids() {
     assert!(forbidden.is_empty(), "{forbidden:?}");
 }
 
-/// The system calls of sets of systemd's.
+/// Returns the system calls in these sets of systemd.
 fn system_calls(sets: &str) -> BTreeSet<String> {
     let mut calls = BTreeSet::new();
     for set in sets.split(' ') {
@@ -180,16 +180,16 @@ fn a_connection_to_systemds_socket_starts_the_server() {
 
 // The container.
 
-/// What the Containerfile makes.
+/// The image that the Containerfile makes.
 struct Image {
-    /// Where its files are.
+    /// The place of its files.
     root: PathBuf,
-    /// The instructions behind its files, and what they say.
+    /// The instructions that follow its files, with their arguments.
     instructions: Vec<(String, String)>,
 }
 
 impl Image {
-    /// What the only instruction of this name says.
+    /// Returns the arguments of the only instruction of this name.
     fn says(&self, name: &str) -> &str {
         let said: Vec<_> = self
             .instructions
@@ -200,7 +200,7 @@ impl Image {
         &said[0].1
     }
 
-    /// `program`, which starts the image; to be run as root.
+    /// Returns a command that starts the image through `program`. Only root can run it.
     fn start(&self, program: Command) -> Command {
         self.runs(program, words(self.says("ENTRYPOINT")))
     }
@@ -209,7 +209,8 @@ impl Image {
         words(self.says("HEALTHCHECK").strip_prefix("CMD ").unwrap())
     }
 
-    /// `program`, which runs this with the image's user, environment and root directory.
+    /// Returns a command that runs these words through `program`, with the image's user,
+    /// environment and root directory.
     fn runs(&self, mut program: Command, words: Vec<&str>) -> Command {
         program
             .env_clear()
@@ -223,7 +224,7 @@ impl Image {
     }
 }
 
-/// The words of an exec form, `["a", "b"]`.
+/// Returns the words of an exec form, `["a", "b"]`.
 #[track_caller]
 fn words(form: &str) -> Vec<&str> {
     let list = form
@@ -233,8 +234,8 @@ fn words(form: &str) -> Vec<&str> {
     list.split("\", \"").collect()
 }
 
-/// Does what the Containerfile says, once: in the place of each stage's root directory is a folder.
-/// What a stage is made from has to be here already, as is the Rust toolchain.
+/// Does what the Containerfile says, once. A folder takes the place of each stage's root directory.
+/// The base of each stage must be here already, and so must the Rust toolchain.
 fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
@@ -264,7 +265,7 @@ fn image() -> &'static Image {
     })
 }
 
-/// Where a path is that starts at this root directory.
+/// Returns the place of a path that starts at this root directory.
 fn inside(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
@@ -290,13 +291,14 @@ fn copy(arguments: &str, stages: &Path, root: &Path, workdir: &str) {
         if target.is_dir() && source.is_file() {
             target.push(source.file_name().unwrap());
         }
-        // With their times, by which a build knows what has changed.
+        // With their times, so that the build knows what has changed.
         runs(tool("rm").arg("-rf").arg(&target));
         runs(tool("cp").arg("-a").arg(&source).arg(&target));
     }
 }
 
-/// In a stage that is no real root directory, whose build is not ours.
+/// Runs a script in a stage. The stage is not a real root directory, and the build in it is not
+/// ours.
 fn run(script: &str, workdir: &Path) {
     let mut shell = tool("timeout");
     shell.args(["500", "sh", "-c", script]).current_dir(workdir);
@@ -308,13 +310,13 @@ fn run(script: &str, workdir: &Path) {
     assert!(output.status.success(), "{script}: {complaints}");
 }
 
-/// The only child of a process.
+/// Returns the only child of a process.
 fn child_of(id: u32) -> u32 {
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
     children.trim().parse().expect("it has one child")
 }
 
-/// What the kernel says of a process under this name.
+/// Returns what the kernel says of a process under this name.
 fn status_of(id: u32, name: &str) -> Vec<String> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -364,8 +366,8 @@ fn the_static_binary_serves_in_an_empty_root() {
     assert_eq!(server.ends().status.code(), Some(0));
 }
 
-/// As the first process of a container, which the kernel shields from signals that it does not
-/// catch.
+/// Runs as the first process of a container, which the kernel protects from signals that it does
+/// not catch.
 #[track_caller]
 fn assert_drains_as_process_1(signal: &str) {
     let mut unshare = tool("unshare");
@@ -396,7 +398,7 @@ fn as_process_1_it_drains_at_sigterm_and_sigint() {
 #[test]
 fn the_images_command_listens_where_the_image_says() {
     let mut unshare = tool("unshare");
-    // In a network of its own, since the port may be in use here.
+    // In a separate network, because the port can be in use here.
     unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
     let script = "ip link set lo up && exec \"$@\"";
     unshare.args(["sh", "-c", script, "sh"]);
@@ -424,7 +426,7 @@ fn the_images_command_listens_where_the_image_says() {
 
 #[test]
 fn units_and_image_leave_time_for_the_grace_period() {
-    // One second more for those who are ended by force.
+    // One second more, for those who are ended by force.
     let seconds: u64 = setting("TimeoutStopSec")
         .trim_end_matches('s')
         .parse()

@@ -1,4 +1,4 @@
-//! Logs and standard streams that cannot be written: lines are lost, nobody is kept waiting.
+//! Logs and standard streams that cannot be written: lines are lost, and nobody waits.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,8 +10,8 @@ use synchat::Address;
 use crate::support::process::{Directory, ServerProcess, complaint, eventually, run_to_its_end};
 use crate::system::{Stopped, assert_serves, binary, tool};
 
-/// Starts a server from a script, in which `$0` is the binary and `$1` its address, a Unix socket:
-/// nothing it prints is needed to find it.
+/// Starts a server from a script. `$0` is the program and `$1` its address, a Unix socket. The test
+/// knows the address without reading the output.
 fn starts_from_script(directory: &Directory, script: &str) -> ServerProcess {
     let address = directory.socket("socket");
     let mut command = tool("unshare");
@@ -26,19 +26,19 @@ fn starts_from_script(directory: &Directory, script: &str) -> ServerProcess {
     server
 }
 
-/// Whether the kernel lists a Unix socket with this path that takes connections. The path alone
-/// tells less: it is there from `bind` on, and a connection is refused until `listen`.
+/// Returns whether the kernel lists a Unix socket with this path that takes connections. The path
+/// itself says less: it is there from `bind` on, but connections are refused until `listen`.
 fn is_listened_on(path: &Path) -> bool {
     const TAKES_CONNECTIONS: &str = "00010000";
     let sockets = fs::read_to_string("/proc/net/unix").expect("the kernel lists them");
     sockets.lines().any(|line| {
-        // Its address in memory, references, protocol, flags, type, state, inode, path.
+        // The columns: address in memory, references, protocol, flags, type, state, inode, path.
         let mut fields = line.split_whitespace();
         fields.nth(3) == Some(TAKES_CONNECTIONS) && fields.last().map(Path::new) == Some(path)
     })
 }
 
-/// A server whose log is a file on a disk of 64 KiB that only it sees.
+/// Starts a server whose log is a file on a disk of 64 KiB. Only the server sees that disk.
 fn on_a_small_disk(directory: &Directory, redirection: &str) -> (ServerProcess, String) {
     fs::create_dir(directory.at("disk")).unwrap();
     let script =
@@ -66,7 +66,7 @@ fn a_full_disk_costs_only_log_lines() {
         for _ in 0..10 {
             assert_serves(&server);
         }
-        // Open, it is there after the disk has gone with the server.
+        // The open file is still there after the disk has gone with the server.
         let mut log = File::open(&log).unwrap();
         Stopped::exits_with_0(server);
         let mut bytes = Vec::new();
@@ -77,7 +77,7 @@ fn a_full_disk_costs_only_log_lines() {
     }
 }
 
-/// The hundred clients are counted, if there is a log left to say so.
+/// Checks that the hundred clients are counted, if a log is left to say so.
 #[track_caller]
 fn assert_counted_where_heard(log: String, redirection: &str) {
     let is_lost = redirection.contains('2') && !redirection.contains("--log-file log")
@@ -119,7 +119,7 @@ fn closed_standard_streams_are_not_needed() {
         let script = format!("exec \"$0\" \"$1\" -vv {redirection}");
         let server = starts_from_script(&directory, &script);
         for _ in 0..100 {
-            // Nothing but the echo: no log line gets into a connection that took descriptor 2.
+            // Only the echo comes. No log line gets into a connection that took descriptor 2.
             assert_serves(&server);
         }
         let heard = Stopped::exits_with_0(server);

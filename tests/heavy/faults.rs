@@ -1,5 +1,5 @@
 //! System calls that fail, limits that are lowered, connections that are killed and links that go
-//! down, under a server that runs: one connection ends at most, and the next client is served.
+//! down, under a running server. At most one connection ends, and the next client is served.
 
 use std::process::Stdio;
 use std::thread;
@@ -72,7 +72,7 @@ fn a_failing_accept_does_not_make_the_server_spin() {
 
 #[test]
 fn a_connection_without_a_thread_is_told_too_busy() {
-    // The kernel has no thread, or no memory for its stack, or none for the stack's protection.
+    // The kernel has no thread, no memory for its stack, or none for the protection of the stack.
     let failures = [
         "clone3,clone:error=EAGAIN:when=1",
         "mmap:error=ENOMEM:when=1",
@@ -104,7 +104,7 @@ fn a_failed_call_ends_only_its_own_conversation() {
         ("poll:error=EINTR:when=1..20", None),
         ("setsockopt:error=ENOMEM", None),
         ("setsockopt:error=EINVAL", None),
-        // Of the log.
+        // The calls of the log.
         ("write:error=EINTR:when=1..20", None),
         ("write:error=EAGAIN", None),
         ("write:error=EIO", None),
@@ -113,17 +113,17 @@ fn a_failed_call_ends_only_its_own_conversation() {
         let server = ServerProcess::starts(&[]);
         let mut bystander = server.client();
         bystander.sends("before\r\n").expects("before\r\n");
-        // Until it rests, so that it makes no call that could fail.
+        // Waits until it rests, so that it makes no call that could fail.
         thread::sleep(Duration::from_millis(200));
         let injection = Injection::into(&server, Threads::All, inject);
         let mut peer = server.client();
         peer.sends("one\r\n");
         if ending.is_some() {
-            // An end or a reset, but no reply.
+            // The client gets an end or a reset, but no reply.
             assert!(!matches!(peer.read(&mut [0]), Ok(1..)), "{inject}");
         } else {
             peer.expects("one\r\n");
-            // Long enough to rest between the two.
+            // Long enough for a rest between the two.
             thread::sleep(Duration::from_millis(200));
             peer.sends("two\r\n").expects("two\r\n");
         }
@@ -204,7 +204,7 @@ fn a_supervisor_that_cannot_wait_stops_the_server() {
         let mut server = ServerProcess::starts(&[]);
         let before = Vitals::of(&server).cpu;
         let injection = Injection::into(&server, Threads::All, inject);
-        // Makes it wait anew.
+        // Makes it wait again.
         server.signal("USR1");
         server.logs(" report: ");
         thread::sleep(Duration::from_secs(2));
@@ -338,7 +338,7 @@ fn a_peer_whose_link_goes_down_ends_at_a_deadline() {
         client.args(["-c", &script]).stdout(Stdio::piped());
         let gone = Running::from(client.spawn().expect("bash starts"));
         server.logs("conn_made");
-        // The half message is there.
+        // The half message has arrived.
         thread::sleep(Duration::from_millis(300));
         outside.ip("link set outer down");
         let cut = Instant::now();

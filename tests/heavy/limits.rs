@@ -1,5 +1,5 @@
-//! Who may connect, from addresses that a machine has only when it is given them; what an operator
-//! is told where an address or a port is not to be had.
+//! Limits by address, from addresses that a machine must first be given. Also the advice for an
+//! address or a port that cannot be had.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/heavy/from_addr
 const ADDRESS_FULL: &str = "error: too many connections from this address, the limit is 2";
 const NOT_ALLOWED: &str = "error: not allowed from this address";
 
-/// What connections from these addresses are told, which are open at the same time.
+/// Opens connections from these addresses at the same time, and returns what each is told.
 fn told(python: &mut Command, host: &str, server: &ServerProcess, sources: &[&str]) -> Vec<String> {
     let port = server.address().as_socket_addr().expect("it is TCP").port();
     python.args([SCRIPT, host, &port.to_string()]).args(sources);
@@ -65,7 +65,7 @@ fn an_ipv6_network_has_one_limit() {
     let told_v6 = told(python, "2001:db8:0:1::1", &server, &sources);
     assert_eq!(told_v6, ["echo", "echo", ADDRESS_FULL, "echo"]);
 
-    // In the mapped form all of IPv4 is in one /64.
+    // In the mapped form all IPv4 addresses are in one /64.
     let sources = [
         "127.0.0.1",
         "127.0.0.2",
@@ -129,7 +129,7 @@ fn without_ipv6_its_addresses_are_errors_and_ipv4_works() {
     }
 }
 
-/// An ordinary user, and a copy of the binary that such a one can reach.
+/// An ordinary user, and a copy of the program that such a user can reach.
 struct Nobody {
     directory: Directory,
     namespace: Namespace,
@@ -154,14 +154,14 @@ impl Nobody {
         }
     }
 
-    /// This user's server.
+    /// Returns a command for a server of this user.
     fn server(&self, address: &str) -> Command {
         let mut command = self.command(self.directory.at("synchat"));
         command.arg(address);
         command
     }
 
-    /// A program that this user runs.
+    /// Returns a command that this user runs.
     fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.namespace.command("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -169,8 +169,8 @@ impl Nobody {
         command
     }
 
-    /// Sets how many threads this user may have, for one process. Without a further privilege that
-    /// is for its owner to do, even where root asks.
+    /// Limits the threads of this user, for one process. Without a further privilege only the owner
+    /// can do that, even for root.
     fn limit_threads(&self, server: &ServerProcess, most: u32) {
         let (pid, limit) = (server.id().to_string(), format!("--nproc={most}:"));
         drop(tool("prlimit"));
@@ -187,7 +187,7 @@ fn a_privileged_port_is_an_error_with_advice() {
     let server = ServerProcess::starts_from(&mut nobody.server("127.0.0.1:1024"));
     nobody.namespace.assert_serves(server.address());
     Stopped::orderly(server);
-    // As root the port is to be had.
+    // Root can have the port.
     let server = nobody.namespace.server(&["127.0.0.1:80"]);
     nobody.namespace.assert_serves(server.address());
     Stopped::orderly(server);
@@ -198,7 +198,7 @@ fn a_user_without_threads_loses_only_connections() {
     let nobody = Nobody::new();
     let server = ServerProcess::starts_from(&mut nobody.server("127.0.0.1:1024"));
 
-    // The limit counts all of this user's threads: so low that there is none to be had.
+    // The limit counts all threads of this user. It is so low that none is left.
     nobody.limit_threads(&server, 1);
     let mut client = nobody.namespace.command("bash");
     let address = server.address().as_socket_addr().expect("it is TCP");

@@ -1,6 +1,5 @@
-//! The real binary where it takes Linux, root, other programs or time: under failures that those
-//! bring about, and as it is deployed. A program that is missing fails its tests; nothing is
-//! skipped.
+//! Tests of the real program that take Linux, root, other programs or time. It runs under failures
+//! that those cause, and as it is deployed. A missing program fails its tests. No test is skipped.
 
 use std::time::Duration;
 
@@ -20,4 +19,4 @@ mod limits;
 mod scale;
 
 /// A test that takes longer ends the run: see `../it/support/time_limit.rs`.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
+const TIME_LIMIT: Duration = Duration::from_secs(600);

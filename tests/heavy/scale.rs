@@ -1,5 +1,5 @@
-//! Many: connections at once, one after the other, and turned away; bytes without an end. What a
-//! server takes for them is bounded while they are there, and given back when they are gone.
+//! Scale: many connections at once, one after the other, and refused; bytes without an end. What
+//! the server takes for them is bounded while they are there, and given back afterwards.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use crate::support::peer::PATIENCE;
 use crate::support::process::{ServerProcess, eventually};
 use crate::system::{Stopped, Vitals, assert_serves, runs, tool};
 
-/// A server that can have as many descriptors as this process, which is enough.
+/// Starts a server that can have as many descriptors as this process, which is enough.
 fn server(options: &[&str]) -> ServerProcess {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| {
@@ -35,8 +35,8 @@ fn address_of(server: &ServerProcess) -> SocketAddr {
 #[test]
 fn ten_thousand_idle_connections_cost_little() {
     const IDLE: usize = 10_000;
-    // Two seconds of it pass in waiting for peers that do not close; the rest is for a machine that
-    // has other things to do than to end ten thousand threads.
+    // Two seconds are the wait for peers that do not close. The rest is for a machine that is busy
+    // while ten thousand threads end.
     const GRACE: Duration = Duration::from_secs(6);
     let server = server(&["--max-connections", "10010", "--grace", "6s"]);
     let mut active = server.client();
@@ -48,7 +48,7 @@ fn ten_thousand_idle_connections_cost_little() {
         Vitals::of(&server).threads == before.threads + IDLE as u64
     });
 
-    // Each has a last look at the clock soon after it was accepted.
+    // Each looks at the clock once more soon after it was accepted.
     thread::sleep(Duration::from_secs(1));
     let crowded = Vitals::of(&server);
     let each = (crowded.resident_kib - before.resident_kib) as f64 / IDLE as f64;
@@ -90,7 +90,8 @@ fn ten_thousand_idle_connections_cost_little() {
     assert_eq!(stopped.count("end-of-stream"), 2);
 }
 
-/// One connection of each of three ends: the peer's orderly one, its reset, and the server's own.
+/// Makes three connections, one of each end: the peer's orderly one, its reset, and the server's
+/// own.
 fn connection_of_each_end(address: SocketAddr) {
     let line = b"0123456789\r\n";
     let mut ended = connects(address);
@@ -100,7 +101,7 @@ fn connection_of_each_end(address: SocketAddr) {
     let mut reset = connects(address);
     reset.write_all(line).unwrap();
 
-    // Closed with input that is not read, a socket sends a reset.
+    // A socket that is closed with unread input sends a reset.
     reset.peek(&mut [0]).expect("its echo comes");
     drop(reset);
     let mut closed = connects(address);
@@ -125,7 +126,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
             }
         });
         eventually("all have ended", || Vitals::of(&server).threads == threads);
-        // Descriptors that are being closed.
+        // Descriptors are still being closed.
         thread::sleep(Duration::from_millis(200));
         Vitals::of(&server)
     };
@@ -204,7 +205,7 @@ fn those_inside_do_not_notice_a_flood() {
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     assert_eq!(after.threads, before.threads);
 
-    // Those who are told why are kept for a moment, the last sixteen.
+    // Refused connections are kept for a moment, the last sixteen of them.
     assert!(after.descriptors <= before.descriptors + 16, "{after:?}");
 
     let grown = after.resident_kib.saturating_sub(before.resident_kib);

@@ -1,5 +1,5 @@
-//! The system around a server, as its operator sees it and can change it: signals, `/proc`, system
-//! calls that fail, network namespaces.
+//! The system around a server, as its operator sees and changes it: signals, `/proc`, system calls
+//! that fail, network namespaces.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +13,7 @@ use synchat::Address;
 
 use crate::support::process::{Directory, Running, ServerProcess, eventually, synchat};
 
-/// A command of another program, which has to be installed.
+/// Returns a command of another program, which must be installed.
 #[track_caller]
 pub(crate) fn tool(name: &str) -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -24,7 +24,7 @@ pub(crate) fn tool(name: &str) -> Command {
     command
 }
 
-/// Runs a command that has to succeed, and returns what it prints.
+/// Runs a command that must succeed, and returns what it prints.
 #[track_caller]
 pub(crate) fn runs(command: &mut Command) -> String {
     let child = command
@@ -38,12 +38,12 @@ pub(crate) fn runs(command: &mut Command) -> String {
     stdout
 }
 
-/// Another client is served, whatever happened to the ones before it.
+/// Checks that another client is served.
 pub(crate) fn assert_serves(server: &ServerProcess) {
     server.client().sends("next\r\n").expects("next\r\n");
 }
 
-/// The binary's arguments, for a command that runs it.
+/// Returns the path of the program, for a command that runs it.
 pub(crate) fn binary() -> String {
     let command = synchat();
     let path = command.get_program().to_str();
@@ -57,13 +57,13 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
-    /// Stops the server, which has to end with exit code 0 and counts that add up.
+    /// Stops the server. It must end with exit code 0, and its counts must add up.
     #[track_caller]
     pub(crate) fn orderly(server: ServerProcess) -> Self {
         Self::of_log(Self::exits_with_0(server))
     }
 
-    /// Stops a server whose log may not be heard, and returns what is.
+    /// Stops a server whose log may be lost, and returns what is left of it.
     #[track_caller]
     pub(crate) fn exits_with_0(server: ServerProcess) -> String {
         server.signal("TERM");
@@ -73,7 +73,7 @@ impl Stopped {
         log
     }
 
-    /// Reads the counts of a log that is complete.
+    /// Reads the counts of a complete log.
     #[track_caller]
     pub(crate) fn of_log(log: String) -> Self {
         let report = log
@@ -95,7 +95,7 @@ impl Stopped {
         Self { log, counts }
     }
 
-    /// The final count of this name, such as `reset-by-peer`.
+    /// Returns the final count of this name, such as `reset-by-peer`.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or(0)
     }
@@ -105,7 +105,7 @@ impl Stopped {
     }
 }
 
-/// The counts in a line of `name=number`.
+/// Returns the counts in a line of `name=number`.
 pub(crate) fn counts(line: &str) -> BTreeMap<String, u64> {
     let pairs = line
         .split_whitespace()
@@ -115,7 +115,7 @@ pub(crate) fn counts(line: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// What the kernel says of a server.
+/// The state of a server, from the kernel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vitals {
     /// User and system time.
@@ -134,7 +134,7 @@ impl Vitals {
             text.and_then(|text| text.parse().ok()).expect("a number")
         };
         Self {
-            // In ticks of 10 ms, on all that Linux runs on today.
+            // In ticks of 10 ms, as on every Linux of today.
             cpu: Duration::from_millis(10) * u32::try_from(field(14) + field(15)).unwrap(),
             resident_kib: server.status("VmRSS"),
             threads: server.status("Threads"),
@@ -143,23 +143,23 @@ impl Vitals {
     }
 }
 
-/// Which threads of a server meet failures.
+/// The threads of a server whose calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// The one that accepts.
+    /// The thread that accepts.
     Main,
-    /// All, and each counts its calls apart.
+    /// All threads, and each counts its own calls.
     All,
 }
 
-/// System calls of a running server that fail or take long, until it is ended.
+/// System calls of a running server that fail or take long, until this is ended.
 pub(crate) struct Injection {
     strace: Option<Child>,
     trace: Directory,
 }
 
 impl Injection {
-    /// Makes calls fail or take long, in the words of `strace -e inject=…`.
+    /// Makes calls fail or take long. `inject` has the words of `strace -e inject=…`.
     #[track_caller]
     pub(crate) fn into(server: &ServerProcess, threads: Threads, inject: &str) -> Self {
         let trace = Directory::new();
@@ -197,7 +197,7 @@ impl Injection {
         injection
     }
 
-    /// How many calls have failed, or were delayed, so far.
+    /// Returns how many calls have failed, or were delayed, so far.
     pub(crate) fn failures(&self) -> usize {
         let trace = fs::read_to_string(self.trace.at("trace")).unwrap_or_default();
         trace
@@ -212,11 +212,11 @@ impl Injection {
         self.failures()
     }
 
-    /// Asks strace to go, so that it lets the server go unharmed.
+    /// Asks strace to end, so that it lets the server go unharmed.
     fn detach(&mut self) {
         if let Some(mut strace) = self.strace.take() {
             let script = format!("kill -TERM {}", strace.id());
-            // The shell's own, which is never missing: this may run while a test fails.
+            // The shell's own `kill` is never missing. This can run while a test fails.
             if !Command::new("sh")
                 .args(["-c", &script])
                 .status()
@@ -235,7 +235,7 @@ impl Drop for Injection {
     }
 }
 
-/// A network of its own, with a loopback that is up, and gone with its test.
+/// A separate network, with a loopback that is up. It goes with its test.
 pub(crate) struct Namespace(String);
 
 impl Namespace {
@@ -253,13 +253,13 @@ impl Namespace {
         &self.0
     }
 
-    /// Runs `ip` on it.
+    /// Runs `ip` in it.
     #[track_caller]
     pub(crate) fn ip(&self, arguments: &str) {
         runs(tool("ip").args(["-n", &self.0]).args(arguments.split(' ')));
     }
 
-    /// A command that runs a program in it.
+    /// Returns a command that runs a program in it.
     #[track_caller]
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = tool("ip");
@@ -267,13 +267,13 @@ impl Namespace {
         command
     }
 
-    /// A server in it.
+    /// Starts a server in it.
     #[track_caller]
     pub(crate) fn server(&self, arguments: &[&str]) -> ServerProcess {
         ServerProcess::starts_from(self.command(&binary()).args(arguments))
     }
 
-    /// Another client in it is served.
+    /// Checks that another client in it is served.
     #[track_caller]
     pub(crate) fn assert_serves(&self, address: &Address) {
         let address = address.as_socket_addr().expect("it is TCP");
@@ -292,8 +292,7 @@ impl Drop for Namespace {
     }
 }
 
-/// The beginning of a client that is a script: it is connected, as descriptor 3, and `ask WORD`
-/// prints the reply.
+/// The beginning of a client script. It connects as descriptor 3, and `ask WORD` prints the reply.
 pub(crate) fn bash_client(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
     format!(

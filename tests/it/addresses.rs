@@ -1,5 +1,5 @@
-//! Where the real binary listens: TCP addresses, Unix paths and inherited sockets, and what it says
-//! of those it refuses.
+//! The addresses on which the real program listens: TCP, Unix paths and inherited sockets. Also the
+//! errors for those that it refuses.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,7 +15,7 @@ use synchat::Address;
 use crate::support::peer::Peer;
 use crate::support::process::{Directory, ServerProcess, complaint, run, run_to_its_end, synchat};
 
-/// Starts a server there, and waits until it listens.
+/// Starts a server at this address, and waits until it listens.
 fn serves(address: &str) -> ServerProcess {
     ServerProcess::starts_from(synchat().arg(address))
 }
@@ -26,7 +26,7 @@ fn assert_echoes(server: &ServerProcess) {
     peer.half_closes().expects_eof();
 }
 
-/// Expects that no server starts there, and returns the line that says why.
+/// Expects that no server starts at this address, and returns the line that says why.
 #[track_caller]
 fn refuses(address: &str) -> String {
     let line = complaint(&run(&[address]), 1);
@@ -159,7 +159,7 @@ fn a_port_in_use_is_refused_with_advice() {
 fn a_killed_servers_port_is_free_at_once() {
     let server = serves("127.0.0.1:0");
     let address = server.address().to_string();
-    // A connection that the server was first to end is what keeps a port from others.
+    // A connection that the server closed first is what keeps a port from others.
     let mut peer = server.client();
     peer.sends("hello\r\n").expects("hello\r\n");
     drop(server);
@@ -169,7 +169,7 @@ fn a_killed_servers_port_is_free_at_once() {
 
 #[test]
 fn another_machines_address_is_refused_with_advice() {
-    // Reserved for documentation: nobody's.
+    // Reserved for documentation, so no machine has it.
     let line = refuses("192.0.2.1:0");
     assert!(
         line.ends_with("; choose an address of this machine, such as 127.0.0.1 or 0.0.0.0"),

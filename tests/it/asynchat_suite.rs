@@ -1,10 +1,12 @@
-//! The counterparts of Python 3.11's `Lib/test/test_asynchat.py`, by name.
+//! The counterparts of the tests in Python 3.11's `Lib/test/test_asynchat.py`, under their names.
 //!
-//! Its set-up is turned over: there an `async_chat` client talks to a plain echo thread, which
-//! reads up to `QUIT\n` and sends all back in chunks of one to three bytes. The same here, with our
-//! client. Left out: `TestAsynchat_WithPoll` and `test_blockingioerror`, since nothing here polls;
-//! `test_disallow_negative_terminator` and `push` of a number or of text in no encoding, since the
-//! types do not allow it.
+//! There an `async_chat` client talks to a plain echo thread. The thread reads up to `QUIT\n` and
+//! sends everything back in chunks of one to three bytes. Here our own client talks to such a
+//! thread.
+//!
+//! Some tests have no counterpart. `TestAsynchat_WithPoll` and `test_blockingioerror` are about an
+//! event loop. The types do not allow `test_disallow_negative_terminator`, nor the `push` of a
+//! number or of text without an encoding.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -17,8 +19,8 @@ use crate::support::time_limit;
 
 const SERVER_QUIT: &[u8] = b"QUIT\n";
 
-/// Serves one client: collects up to the quit message, then sends what came before it, in chunks.
-/// Returns that.
+/// Serves one client. It collects up to the quit message, sends what came before it in chunks, and
+/// returns that.
 fn start_echo_server(chunk_size: usize) -> (synchat::Address, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
@@ -31,7 +33,7 @@ fn start_echo_server(chunk_size: usize) -> (synchat::Address, JoinHandle<Vec<u8>
             buffer.push(byte[0]);
         }
         buffer.truncate(buffer.len() - SERVER_QUIT.len());
-        // The client may close before all is sent.
+        // The client can close before everything is sent.
         let _ = buffer
             .chunks(chunk_size)
             .try_for_each(|chunk| connection.write_all(chunk));
@@ -41,11 +43,10 @@ fn start_echo_server(chunk_size: usize) -> (synchat::Address, JoinHandle<Vec<u8>
     (address, server)
 }
 
-/// What an `echo_client` has at the end: its contents, and what was collected behind the last
-/// terminator.
+/// The result of an `echo_client`: its messages, and the data behind the last terminator.
 type Contents = (Vec<Vec<u8>>, Vec<u8>);
 
-/// Talks to a fresh echo server, beginning with `push`.
+/// Talks to a new echo server, beginning with `push`.
 fn echo_client(
     terminator: impl Into<Terminator>,
     server_chunk: usize,
@@ -136,7 +137,7 @@ fn test_simple_producer() {
 
 #[test]
 fn test_string_producer() {
-    // There a byte string is a producer by itself; here it is one chunk of a simple one.
+    // In Python a byte string is itself a producer. Here it is one chunk of a simple producer.
     let (contents, _) = echo_client("\n", 1, |chat| {
         let data = [b"hello world\nI'm not dead yet!\n", SERVER_QUIT].concat();
         Ok(chat.push_with_producer(SimpleProducer::new(data, usize::MAX))?)
@@ -170,7 +171,8 @@ fn test_close_when_done() {
     assert_eq!(client.messages(), Vec::<Vec<u8>>::new());
     assert_eq!(summary.reason.name(), "closed-by-handler");
 
-    // There it is only known that the server received something; here it has received all.
+    // Python's test knows only that the server received something. Here the server has received
+    // everything.
     assert_eq!(server.join().unwrap(), b"hello world\nI'm not dead yet!\n");
 }
 
@@ -189,8 +191,8 @@ fn test_push() {
 #[test]
 fn test_find_prefix_at_end() {
     time_limit::begins();
-    // There a helper function: how much of the terminator's beginning ends the data. Here it shows
-    // in what is held back.
+    // In Python this is a helper function: it tells how much of the terminator ends the data. Here
+    // the scanner holds exactly that much back.
     let mut scanner = synchat::Scanner::new(&b"qwerty\r"[..]);
     scanner.set_terminator(&Terminator::CRLF);
     scanner.fill().unwrap();

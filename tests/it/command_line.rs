@@ -1,5 +1,5 @@
-//! The real binary's arguments and environment: what is refused and how, what is honoured, and what
-//! is printed.
+//! The real program's arguments and environment: what it accepts, what it refuses and how, and what
+//! it prints.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::support::process::{
     Directory, Running, ServerProcess, complaint, file_with, run, run_to_its_end, synchat,
 };
 
-/// Every option's variable, and the address's.
+/// The variables of all options and of the address.
 const VARIABLES: [&str; 20] = [
     "SYNCHAT_ADDRESS",
     "SYNCHAT_ALLOW",
@@ -39,7 +39,7 @@ const VARIABLES: [&str; 20] = [
     "SYNCHAT_WRITE_TIMEOUT",
 ];
 
-/// Expects bad usage, and that the one line about it says all of this.
+/// Expects bad usage, with one line that contains all of these words.
 #[track_caller]
 fn assert_refused(arguments: &[&str], told: &[&str]) {
     let line = complaint(&run(arguments), 2);
@@ -64,27 +64,27 @@ fn server_with_environment(variables: &[(&str, &str)], arguments: &[&str]) -> Se
     )
 }
 
-/// The backlog that a server has logged.
+/// Returns the backlog that a server has logged.
 fn backlog(mut server: ServerProcess) -> String {
     let line = server.logs("listen:");
     let (_, backlog) = line.trim_end().split_once(" backlog=").expect("it has one");
     backlog.to_owned()
 }
 
-/// A listening socket for a server to inherit, so that its test knows the address beforehand.
+/// Returns a listening socket for a server to inherit. The test knows its address beforehand.
 fn a_listening_socket() -> (Stdio, Address) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (OwnedFd::from(listener).into(), address.into())
 }
 
-/// A pipe that nobody reads.
+/// Returns a pipe that nobody reads.
 fn a_broken_pipe() -> Stdio {
     let (_, writer) = io::pipe().unwrap();
     writer.into()
 }
 
-/// A device on which there is no room.
+/// Returns a device that is always full.
 fn a_full_device() -> Stdio {
     let device = File::options().write(true).open("/dev/full");
     device.expect("Linux has this device").into()
@@ -373,12 +373,12 @@ fn a_flag_beats_the_environment_which_beats_the_default() {
     assert_eq!(backlog(server_with_environment(&environment, &flag)), "9");
     assert_eq!(backlog(server_with_environment(&[], &flag)), "9");
 
-    // An address that is given: it has that of the variable out of the way.
+    // An address on the command line beats the one of the variable.
     let environment = [("SYNCHAT_ADDRESS", "unix:/nonexistent/path")];
     let server = server_with_environment(&environment, &[]);
     assert!(server.address().as_socket_addr().is_some());
 
-    // Of -q and -v, also where one of them is a variable, the flag counts.
+    // Of -q and -v the flag wins over the variable.
     let mut server = server_with_environment(&[("SYNCHAT_QUIET", "1")], &["-v"]);
     server.client().sends("hello\r\n").expects("hello\r\n");
     server.logs("found_terminator");
@@ -386,7 +386,7 @@ fn a_flag_beats_the_environment_which_beats_the_default() {
 
 #[test]
 fn variables_without_an_option_are_ignored() {
-    // Container engines make these for a service of that name.
+    // Container engines set these for a service of that name.
     let server = server_with_environment(
         &[
             ("SYNCHAT_PORT", "tcp://10.0.0.1:7007"),
@@ -404,7 +404,7 @@ fn a_value_can_be_attached_or_separate() {
     for arguments in [&["--backlog=9"][..], &["--backlog", "9"]] {
         assert_eq!(backlog(ServerProcess::starts(arguments)), "9");
     }
-    // Only the first = is the option's.
+    // Only the first = belongs to the option.
     let server = ServerProcess::starts(&["--terminator=="]);
     server.client().sends("a=").expects("a=");
 }
@@ -508,7 +508,7 @@ fn help_wins_over_everything_else() {
     assert_eq!(printed(&run(&["-vh"])), printed(&run(&["-h"])));
 }
 
-/// Runs the binary with this standard output to its end.
+/// Runs the program to its end, with this standard output.
 fn run_printing_to(stdout: Stdio, arguments: &[&str]) -> Output {
     let mut command = synchat();
     command
@@ -543,7 +543,7 @@ fn an_error_that_nobody_can_read_keeps_its_exit_code() {
     }
 }
 
-/// Expects that a server goes on although its greeting cannot be printed.
+/// Expects that a server runs on although it cannot print its greeting.
 fn assert_serves_without_its_greeting(command: &mut Command) {
     let (socket, address) = a_listening_socket();
     command.arg("fd:0").stdin(socket).stderr(Stdio::piped());
@@ -565,7 +565,7 @@ fn a_greeting_that_cannot_be_printed_stops_nothing() {
 fn each_thread_has_the_stack_size_that_was_asked_for() {
     for (asked, kib) in [("64KiB", 64), ("1MiB", 1024)] {
         let server = ServerProcess::starts(&["--stack-size", asked, "-vv"]);
-        // The smallest stack has to suffice for the longest message, with every callback logged.
+        // The smallest stack must be enough for the longest message, with every callback logged.
         let line = [&[b'x'; 65_536][..], b"\r\n"].concat();
         let mut client = server.client();
         client.sends(&line).expects(&line);

@@ -1,7 +1,7 @@
-//! Deadlines: when a peer that is silent, slow or does not read is ended, what it is told, and that
-//! nobody else notices (V4).
+//! Timeouts (V4): when a peer that is silent or slow, or does not read, is cut, and what it is
+//! told. Nobody else notices.
 //!
-//! A deadline is promised within 100 ms. Upward these tests allow for a busy machine.
+//! The server keeps a timeout within 100 ms. These tests allow more, for a busy machine.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use crate::support::peer::Peer;
 use crate::support::process::{Directory, Running, ServerProcess, eventually, number, synchat};
 use crate::support::time_limit;
 
-/// The deadline that most of these tests set, and what a peer is told at it.
+/// The timeout that most of these tests set, and the line that a peer gets when it is over.
 const LIMIT: Duration = Duration::from_millis(500);
 const IDLE: &str = "error: too slow, idle limit=500ms\r\n";
 const MESSAGE: &str = "error: too slow, message-deadline limit=500ms\r\n";
@@ -27,14 +27,14 @@ fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// This long ago was the limit, not more than 100 ms less, and not much more.
+/// Checks that it took as long as the limit: at most 100 ms less, and not much more.
 #[track_caller]
 fn check_in_time(limit: Duration, took: Duration) {
     let allowed = limit - milliseconds(100)..=limit + milliseconds(400);
     assert!(allowed.contains(&took), "{took:?} instead of {limit:?}");
 }
 
-/// Is told this and gets an orderly end, in time.
+/// Expects this line and then an orderly end, in time.
 #[track_caller]
 fn is_cut(peer: &mut Peer, since: Instant, told: &str) {
     peer.expects(told).expects_eof();
@@ -45,7 +45,7 @@ fn greets(peer: &mut Peer) {
     peer.sends("hello\r\n").expects("hello\r\n");
 }
 
-/// The next client is served.
+/// Checks that the next client is served.
 fn check_serves(server: &ServerProcess) {
     greets(&mut server.client());
 }
@@ -99,7 +99,7 @@ fn without_a_byte_string_a_silent_peer_gets_no_error_line() {
     }
 }
 
-/// Sends a byte each 50 ms for so long, to whoever takes it.
+/// Sends a byte every 50 ms for this long, as long as somebody takes it.
 fn drips(mut peer: Peer, duration: Duration) -> JoinHandle<()> {
     thread::spawn(move || {
         let started = Instant::now();
@@ -155,7 +155,7 @@ fn each_message_gets_its_own_deadline() {
     let server = with_message_timeout(&[]);
     let mut peer = server.client();
     peer.sends("hel");
-    // There is an unfinished message all the time, and each takes nearly as long as it may.
+    // A message is unfinished all the time, and each takes nearly as long as it can.
     for _ in 0..5 {
         thread::sleep(milliseconds(300));
         peer.sends("lo\r\nhel").expects("hello\r\n");
@@ -194,32 +194,32 @@ fn a_late_sender_gets_the_error_line_and_no_reset() {
     check_serves(&server);
 }
 
-/// A server with small socket buffers: on a Unix socket.
+/// Starts a server with small socket buffers: on a Unix socket.
 fn on_a_unix_socket(directory: &Directory, options: &[&str]) -> ServerProcess {
     let address = directory.socket("deadlines");
     ServerProcess::starts_from(synchat().arg(address).args(options))
 }
 
-/// A peer that sends lines until it is cut, and never reads. Says how long that took, which is
-/// longer than the deadline by the time in which the kernel's buffers fill.
+/// Sends lines until the server cuts the connection, and never reads. Returns how long that took.
+/// It is longer than the timeout by the time in which the kernel's buffers fill.
 fn never_reads(server: &ServerProcess) -> JoinHandle<Duration> {
     let (mut peer, since) = (server.client(), Instant::now());
     thread::spawn(move || {
-        // Long ones, so that a server that logs each callback logs few.
+        // Long lines, because the server logs each callback and should log few.
         let lines = ["x".repeat(20_000), "\r\n".to_owned()].concat().repeat(2);
         while peer.tries_to_send(&lines).is_ok() {}
         since.elapsed()
     })
 }
 
-/// When a line was logged, since the epoch.
+/// Returns the time at which a line was logged, since the epoch.
 fn logged_at(line: &str) -> Duration {
     let seconds = line.split_whitespace().next().unwrap_or_default();
     Duration::from_secs_f64(seconds.parse().expect("a line begins with its time"))
 }
 
-/// A peer that never reads is cut in time: by the log of a server that shows each callback, since
-/// the last reply before the write that was given up.
+/// Checks that a peer that never reads is cut in time. The server logs each callback, so the time
+/// counts from the last reply before the write that it gave up.
 #[track_caller]
 fn check_cuts_who_never_reads(server: &mut ServerProcess) {
     let took = never_reads(server).join().unwrap();
@@ -246,7 +246,8 @@ fn a_peer_that_never_reads_is_cut_at_the_write_deadline() {
     }
 }
 
-/// Reads so many bytes each 100 ms while a megabyte of lines is sent and echoed. Says how much came.
+/// Reads this many bytes every 100 ms, while a megabyte of lines is sent and echoed. Returns how
+/// much came.
 fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
     let Address::Unix(path) = server.address() else {
         panic!("it is no Unix socket");
@@ -268,7 +269,7 @@ fn reads_slowly(server: &ServerProcess, bytes: usize) -> usize {
             break;
         }
         received += length;
-        // In the end all of what is there, so that a test does not take as long.
+        // At the end read all that is there, so that the test ends sooner.
         if started.elapsed() < LIMIT * 3 {
             thread::sleep(milliseconds(100));
         }
@@ -353,7 +354,7 @@ fn a_hundred_stuck_readers_do_not_delay_a_healthy_peer() {
 
 #[test]
 fn hundreds_of_unfinished_messages_end_in_time() {
-    // As many as a process that may have 1024 files open can hold, beside other tests.
+    // A process with 1024 descriptors can hold this many, beside other tests.
     const PEERS: usize = 400;
     let options = ["--message-timeout", "1s", "--max-connections", "401"];
     let mut server = ServerProcess::starts(&options);
@@ -372,7 +373,7 @@ fn hundreds_of_unfinished_messages_end_in_time() {
     }
 
     let took = since.elapsed();
-    // As many round trips are in between.
+    // This many round trips happen in between.
     let allowed = milliseconds(900)..=milliseconds(2000) + sending;
     assert!(
         allowed.contains(&took),
@@ -389,7 +390,7 @@ fn hundreds_of_unfinished_messages_end_in_time() {
     check_serves(&server);
 }
 
-/// Sends so many bytes, and then only listens.
+/// Sends this many bytes, and then only listens.
 struct Pushes(usize);
 
 impl Handler for Pushes {
@@ -459,7 +460,7 @@ fn a_client_waits_for_its_connect_timeout() {
     drop(busy);
 }
 
-/// Sends the server a signal about twenty times a second, for more than two seconds.
+/// Sends the server about twenty signals a second, for more than two seconds.
 fn storm(server: &ServerProcess) -> Running {
     let script = "i=0; while [ $i -lt 50 ]; do kill -USR1 $0; sleep 0.05; i=$((i+1)); done";
     let mut command = Command::new("sh");
@@ -488,13 +489,13 @@ fn a_storm_of_signals_does_not_move_a_deadline() {
     check_serves(&server);
 }
 
-/// How often the threads of a server's connections have slept so far.
+/// Returns how often the threads of a server's connections have slept so far.
 fn sleeps_of_connections(server: &ServerProcess) -> u64 {
     let threads = fs::read_dir(format!("/proc/{}/task", server.id())).expect("the server runs");
     let status = |path: &Path| fs::read_to_string(path.join("status")).unwrap_or_default();
     threads
         .map(|thread| status(&thread.expect("it can be listed").path()))
-        // They have their peers' names.
+        // These threads are named after their peers.
         .filter(|status| status.starts_with("Name:\t127.0.0.1:"))
         .filter_map(|status| {
             let line = status
@@ -521,7 +522,7 @@ fn a_slow_peer_wakes_its_thread_once_a_line() {
     says_seldom(20);
     let sleeps = sleeps_of_connections(&server) - before;
 
-    // It may be counted just before or just after it falls asleep.
+    // It is counted just before or just after it falls asleep.
     assert!((19..=30).contains(&sleeps), "{sleeps} for 20 lines");
 }
 

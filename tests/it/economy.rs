@@ -1,8 +1,8 @@
-//! What a message costs once a conversation runs: one write for all replies to one read, and no
+//! The cost of a message in a running conversation: one write for all replies to one read, and no
 //! allocation.
 //!
-//! Shown by counting. The allocator below counts for each thread apart, and the reader looks at the
-//! count whenever it is read from, so what is counted is the loop from one read to the next.
+//! The tests count. The allocator below counts for each thread separately, and the reader looks at
+//! the count in each read. So they count what the loop does from one read to the next.
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without it")]
 
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Reads the same bytes so many times, and notes the number of allocations at each.
+/// Reads the same bytes this many times, and notes the number of allocations at each read.
 struct Repeated<'a> {
     bytes: &'a [u8],
     left: usize,
@@ -62,8 +62,7 @@ impl Read for Repeated<'_> {
     }
 }
 
-/// Runs a conversation of a thousand equal reads, and checks that from the tenth on none costs an
-/// allocation.
+/// Runs a conversation of a thousand equal reads, and checks that none allocates from the tenth on.
 fn check_no_allocations(mut handler: impl Handler, bytes: &[u8]) {
     time_limit::begins();
     let mut allocations = Vec::with_capacity(2000);
@@ -102,7 +101,7 @@ fn a_steady_echo_allocates_nothing() {
     check_no_allocations(Echo::new(Terminator::None), b"hello");
 }
 
-/// A length, a comma, so many bytes: answers each with a dot.
+/// Reads a length, a colon, the bytes and a comma. Answers each message with a dot.
 #[derive(Default)]
 struct Netstrings {
     length: u64,

@@ -1,5 +1,5 @@
-//! How connections end, on real sockets (E1 to E4): every reply that is owed arrives, and one bad
-//! handler ends one conversation.
+//! The ends of connections, on real sockets (E1 to E4). Every reply that is owed arrives, and a bad
+//! handler loses only its own connection.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ impl Producer for PanickingProducer {
     }
 }
 
-/// Does what each line says.
+/// A handler that does what each line says.
 #[derive(Default)]
 struct Obedient {
     line: Vec<u8>,
@@ -62,7 +62,7 @@ impl Handler for Obedient {
     }
 }
 
-/// A server of obedient handlers, and the reasons that they are told.
+/// Starts a server of obedient handlers. Also returns the reasons that they are told.
 fn obedient() -> (Serving, Arc<Mutex<Vec<String>>>) {
     let closed = Arc::new(Mutex::new(Vec::new()));
     let server = Server::bind("127.0.0.1:0").unwrap();
@@ -90,7 +90,7 @@ fn e1_a_half_closed_peer_gets_every_reply() {
 fn e2_the_last_reply_arrives_despite_unread_input() {
     let (serving, _) = obedient();
     for ending in ["quit", "fail", "panic"] {
-        // Far more behind the ending than one read takes.
+        // Far more than one read takes, behind the line that ends the conversation.
         let mut client = serving.client();
         let mut writer = client.clone();
         let flood = thread::spawn(move || {
@@ -126,7 +126,7 @@ fn e2_the_wait_for_a_persistent_sender_is_bounded() {
         .expects("quit: done\r\n")
         .expects_eof();
 
-    // The client keeps its half open; the server does not wait for ever.
+    // The client keeps its half open, but the server does not wait for ever.
     let started = Instant::now();
     while client.tries_to_send("drip").is_ok() {
         assert!(
@@ -190,7 +190,7 @@ fn e3_a_reset_is_not_an_orderly_close() {
     let (serving, closed) = obedient();
     let mut client = serving.client();
     client.sends("x\r\n");
-    // Closed with a reply unread, a socket sends a reset.
+    // A socket that is closed with an unread reply sends a reset.
     thread::sleep(Duration::from_millis(100));
     drop(client);
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -277,9 +277,9 @@ fn e4_a_panic_outside_the_callbacks_ends_one_connection() {
     );
 }
 
-/// Panics wherever its letters say: in a callback (c), in a producer that was queued before that
-/// (p), in the drop of what a callback throws (t), in `handle_close` (h), in its own drop (d), in the
-/// `Display` of the error that a callback returns (e).
+/// Panics in each place that its letters name: in a callback (c), in a producer that was queued
+/// before (p), in the drop of the value that a callback throws (t), in `handle_close` (h), in its
+/// own drop (d), in the `Display` of the error that a callback returns (e).
 struct Explosive(&'static str);
 
 struct ThrownBomb;
@@ -361,7 +361,7 @@ fn e4_a_connection_that_panics_again_is_counted_once() {
         "{report}"
     );
 
-    // In the last plan the error is followed by the panic of what was queued before it.
+    // In the last plan a panic of what was queued before follows the error.
     let counts = [
         endings(&report, "handler-panic"),
         endings(&report, "handler-error"),

@@ -1,8 +1,8 @@
-//! All short streams, in all chunkings, against an oracle that sees the stream at once.
+//! All short streams, cut in all ways, against an oracle that sees the whole stream at once.
 //!
-//! The alphabet is made of the terminator's bytes and one other, so that every way in which a
-//! beginning of the terminator can turn out to be none occurs. The oracle is the promise in its
-//! plainest form: quadratic, a few lines, no state.
+//! The alphabet is the bytes of the terminator and one other byte. So every false start of the
+//! terminator occurs. The oracle states the promise in its plainest form: it is quadratic, has a
+//! few lines and no state.
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ use synchat::{Event, Scanner, Terminator};
 
 use crate::support::time_limit;
 
-/// Reads at most up to the next cut: bit `n` of `cuts` is a cut behind byte `n`.
+/// Reads up to the next cut. Bit `n` of `cuts` is a cut behind byte `n`.
 struct Cut<'a> {
     stream: &'a [u8],
     cuts: u32,
@@ -28,11 +28,11 @@ impl Read for Cut<'_> {
     }
 }
 
-/// Messages, and what is left without a terminator at the end.
+/// The messages, and the data without a terminator at the end.
 type Messages = (Vec<Vec<u8>>, Vec<u8>);
 
-/// What should be found, where the terminator of message `n` is `terminators[n]`, and the last one
-/// stays.
+/// Returns the messages that the scanner must find. The terminator of message `n` is
+/// `terminators[n]`, and the last one stays.
 fn oracle(stream: &[u8], terminators: &[Terminator]) -> Messages {
     let mut messages = Vec::new();
     let mut rest = stream;
@@ -60,7 +60,7 @@ fn oracle(stream: &[u8], terminators: &[Terminator]) -> Messages {
     }
 }
 
-/// What the scanner finds.
+/// Returns the messages that the scanner finds.
 fn scan(reader: impl Read, capacity: usize, terminators: &[Terminator]) -> Messages {
     let mut scanner =
         Scanner::with_capacity(NonZeroUsize::new(capacity).unwrap(), u64::MAX, reader);
@@ -71,7 +71,7 @@ fn scan(reader: impl Read, capacity: usize, terminators: &[Terminator]) -> Messa
             Some(Event::Data(bytes)) => message.extend_from_slice(bytes),
             Some(Event::Terminator) => {
                 messages.push(std::mem::take(&mut message));
-                // A count is spent, so the one that stays has to be set again.
+                // A count holds once, so the last one must be set again.
                 scanner.set_terminator(
                     terminators
                         .get(messages.len())
@@ -96,7 +96,7 @@ fn scan(reader: impl Read, capacity: usize, terminators: &[Terminator]) -> Messa
     }
 }
 
-/// Checks all streams of up to `depth` bytes of the alphabet, in all chunkings.
+/// Checks all streams of up to `depth` bytes of the alphabet, cut in all ways.
 fn check_all(alphabet: &[u8], depth: usize, terminators: &[Terminator]) {
     time_limit::begins();
     let mut checked = 0;

@@ -1,11 +1,16 @@
-//! How a stream is cut into messages (F1 to F8), each expectation checked for every way in which
-//! reads may cut the stream.
+//! Framing: how a stream becomes messages (F1 to F8). Each test holds for every way in which reads
+//! can cut the stream.
 //!
-//! The promises, as the tests cite them: F1, what is a terminator; F2, data, then
-//! `found_terminator`; F3, a terminator is found wherever reads split it, and what looked like its
-//! beginning is data in order; F4, one set in a callback governs the very next byte; F5, counts;
-//! F6, linear work (beside the matcher, and in `exhaustive`); F7, the end of the stream; F8,
-//! messages that are too long.
+//! The tests cite these promises:
+//!
+//! - F1: what a terminator is.
+//! - F2: a message is its data, then `found_terminator`.
+//! - F3: a terminator is found wherever reads split it. A false start of it is data, in order.
+//! - F4: a terminator that is set in a callback governs the very next byte.
+//! - F5: counts.
+//! - F6: the work is linear. This is tested beside the matcher, and in `exhaustive`.
+//! - F7: the end of the stream.
+//! - F8: messages that are too long.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -15,18 +20,18 @@ use synchat::{Chat, HandlerResult, Limits, Terminator, TooLong, converse};
 use crate::support::hostile::Chunks;
 use crate::support::script::{Heard, Script};
 
-/// What is expected of one stream, however it is cut.
+/// A stream, and what a handler must hear, however the stream is cut.
 struct Case<'a> {
     stream: &'a [u8],
     expected: &'a [Heard],
     limits: Limits,
 }
 
-/// What comes behind a stream to see that it makes no difference to what is before it.
+/// Data behind a stream. It must not change what is heard before it.
 const TRAILING: &[u8] = b"~~";
 
-/// Runs the case whole, byte by byte, at every two-way split, with buffers of a few bytes, and all
-/// of that with trailing data, too. `script` makes the actions of a fresh conversation.
+/// Runs the case whole, byte by byte, at every two-way split, and with buffers of a few bytes. Then
+/// it does the same with trailing data. `script` makes the actions of each new conversation.
 fn check<F: FnMut(&Heard, &mut Chat) -> HandlerResult>(case: &Case<'_>, script: impl Fn() -> F) {
     let run = |chunks: Vec<&[u8]>, input_buffer: usize, expected: &[Heard]| {
         let input_buffer = NonZeroUsize::new(input_buffer).unwrap();
@@ -66,10 +71,10 @@ fn check<F: FnMut(&Heard, &mut Chat) -> HandlerResult>(case: &Case<'_>, script: 
     }
 }
 
-/// What is expected with trailing data: the same, and that as data before the end.
+/// Returns what is heard with trailing data: the same, and then that data before the end.
 fn with_trailing_data(expected: &[Heard]) -> Vec<Heard> {
     let mut expected = expected.to_vec();
-    expected.pop(); // the reason of the end may be another
+    expected.pop(); // the reason can be another one
     match expected.last_mut() {
         Some(Heard::Data(bytes)) => bytes.extend_from_slice(TRAILING),
         _ => expected.push(data(TRAILING)),
@@ -77,7 +82,7 @@ fn with_trailing_data(expected: &[Heard]) -> Vec<Heard> {
     expected
 }
 
-/// Checks a stream under one terminator that stays.
+/// Checks a stream under one terminator, which stays.
 fn check_plain(terminator: impl Into<Terminator>, stream: &[u8], expected: &[Heard]) {
     let terminator = terminator.into();
     let case = Case {
@@ -231,7 +236,7 @@ fn f4_a_new_terminator_governs_the_very_next_byte() {
         limits: Limits::default(),
     };
     check(&case, || {
-        // The way of a length-prefixed protocol; a length of 0 ends the framing.
+        // This is how a length-prefixed protocol works. A length of 0 ends the framing.
         let (mut digits, mut in_body) = (String::new(), false);
         move |heard, chat| {
             match heard {
@@ -254,7 +259,7 @@ fn f4_a_new_terminator_governs_the_very_next_byte() {
 
 #[test]
 fn f4_held_back_bytes_meet_the_new_terminator() {
-    // Of the first read "." is told and "ab" held back, as the beginning of "abc". Now "b" is the
+    // The first read delivers "." and holds "ab" back, as the beginning of "abc". Now "b" is the
     // terminator.
     for rest in [&b"c!"[..], b"x", b""] {
         let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
@@ -285,8 +290,7 @@ fn f4_held_back_bytes_meet_the_new_terminator() {
 
 #[test]
 fn f4_bytes_put_back_twice_keep_their_order() {
-    // Each callback sets another terminator of which the rest of the input looks like the
-    // beginning.
+    // Each callback sets another terminator, and the rest of the input looks like its beginning.
     let mut next = ["bcdX", "cdY", "dZ", "e"].into_iter();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| {
         match heard {
@@ -393,8 +397,8 @@ fn f5_a_callbacks_terminator_beats_the_end_of_a_count() {
                 Connect => chat.set_terminator(3),
                 Heard::Data(bytes) => {
                     collected += bytes.len();
-                    // In the callback of the count's last byte, before the found_terminator that it
-                    // still causes.
+                    // This is the callback for the last byte of the count. Its found_terminator is
+                    // still to come.
                     if collected == 3 {
                         chat.set_terminator(";");
                     }
@@ -461,8 +465,8 @@ fn f7_an_end_between_messages_is_clean() {
     );
 }
 
-/// Checks CRLF lines under a limit of 4 bytes. What was collected of a message that did not end is
-/// chance, so it is left out of what was heard.
+/// Checks CRLF lines under a limit of 4 bytes. It ignores the data of a message that did not end,
+/// because how much of it is heard depends on the cuts.
 fn check_limit(too_long: TooLong, stream: &[u8], expected: &[Heard]) {
     let limits = Limits {
         max_message: 4,

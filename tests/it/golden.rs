@@ -1,16 +1,16 @@
-//! Conversations recorded from Python's own asynchat, replayed: the same messages, the same
-//! leftover, the same output.
+//! Replays conversations that were recorded from Python's own asynchat. The messages, the leftover
+//! and the output must be the same.
 //!
-//! `tests/golden/record.py` made them up, played them with Python 3.11 and wrote
-//! `tests/golden/traces.txt`, whose head explains its format. Where this crate differs from
-//! asynchat on purpose, the recording holds two traces: asynchat's, and the one promised here, by a
-//! subclass of asynchat that differs in just the points of [`Difference`]. The Rust code had no
-//! part in either.
+//! `tests/golden/record.py` made the conversations up, played them with Python 3.11 and wrote
+//! `tests/golden/traces.txt`. The head of that file explains its format. Where this crate differs
+//! from asynchat on purpose, the recording holds two traces. The first is asynchat's. The second is
+//! what this crate promises: it comes from a subclass of asynchat that differs only in the points
+//! of [`Difference`]. The Rust code had no part in either.
 //!
-//! How data is cut into pieces is chance, so only concatenations are compared. For the same reason
-//! there is no record of `get_terminator` inside `collect_incoming_data`: for a count it says here
-//! what is to come behind the piece, while asynchat subtracts the piece only when the callback has
-//! returned.
+//! Only concatenations are compared, because the pieces of the data depend on the reads. For the
+//! same reason nobody records `get_terminator` inside `collect_incoming_data`. There, for a count,
+//! this crate returns what remains behind the piece, while asynchat subtracts the piece after the
+//! callback.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ use crate::support::time_limit;
 
 const RECORDING: &str = include_str!("../golden/traces.txt");
 
-/// Where this crate does not do what asynchat does.
+/// The points in which this crate does not do what asynchat does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     /// asynchat loses bytes that it held back as a possible beginning of the terminator when the
@@ -80,11 +80,11 @@ struct Case<'a> {
     reads: Vec<Vec<u8>>,
     script: BTreeMap<&'a str, Vec<Action>>,
     asynchat: &'a str,
-    /// Why another trace than asynchat's is expected, and which.
+    /// The reasons for another trace than asynchat's, and that trace.
     difference: Option<(Vec<Difference>, &'a str)>,
 }
 
-/// What a callback is to do.
+/// An action of a callback.
 enum Action {
     SetTerminator(Terminator),
     Push(Vec<u8>),
@@ -96,7 +96,8 @@ enum Action {
 impl<'a> Case<'a> {
     fn parse(line: &'a str) -> Self {
         let fields: Vec<_> = line.split(' ').collect();
-        // The first is asynchat's pace: a blocking write takes everything.
+        // The first field is asynchat's pace. It does not matter here: a blocking write takes
+        // everything.
         let [_, terminator, reads, script, asynchat, ref difference @ ..] = fields[..] else {
             panic!("too few fields");
         };
@@ -115,7 +116,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What is to come of it here.
+    /// Returns the trace that this crate promises.
     fn promised(&self) -> &'a str {
         self.difference
             .as_ref()
@@ -123,7 +124,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The items of a list.
+/// Returns the items of a list.
 fn items(list: &str, separator: char) -> impl Iterator<Item = &str> {
     list.split(separator).filter(|item| *item != ".")
 }
@@ -186,7 +187,7 @@ impl Action {
     }
 }
 
-/// Each read returns what the recorded one did.
+/// A reader whose reads return what the recorded ones returned.
 struct Reads<'a>(std::slice::Iter<'a, Vec<u8>>);
 
 impl Read for Reads<'_> {
@@ -199,18 +200,18 @@ impl Read for Reads<'_> {
     }
 }
 
-/// Notes what it is told, as the recording does, and follows the script.
+/// A handler that notes what it is told, as the recording does, and follows the script.
 struct Replay<'a> {
     case: &'a Case<'a>,
     collects: usize,
-    /// As they are written in a trace.
+    /// In the form that a trace has.
     messages: Vec<String>,
     collected: Vec<u8>,
     refused: usize,
 }
 
 impl<'a> Replay<'a> {
-    /// The trace of a conversation of ours.
+    /// Plays the case with this crate, and returns the trace.
     fn trace(case: &'a Case<'a>) -> String {
         let mut replay = Self {
             case,
@@ -277,7 +278,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The lines that are cases, with their numbers.
+/// Returns the lines that are cases, with their numbers.
 fn lines() -> impl Iterator<Item = (usize, &'static str)> {
     time_limit::begins();
     RECORDING

@@ -1,5 +1,5 @@
-//! What one peer can do to the real binary: endless messages, cut packets, resets, drips, garbage and
-//! the worst input there is. The next client is served, and nothing is left behind.
+//! Attacks of one peer on the real program: endless messages, cut packets, resets, slow bytes,
+//! garbage and the worst input. Afterwards the next client is served, and nothing is left behind.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::wire::{assert_same, assert_serves, exchange};
 
 const MIB: usize = 1 << 20;
 
-/// What a server has of the system's.
+/// The resources that a server holds.
 #[derive(Debug, Clone, Copy)]
 struct Holdings {
     descriptors: usize,
@@ -21,10 +21,10 @@ struct Holdings {
 }
 
 impl Holdings {
-    /// Of a server whose last connection has ended or is about to.
+    /// Returns the resources of a server whose last connection has ended or will end soon.
     fn at_rest(server: &ServerProcess) -> Self {
         let deadline = Instant::now() + PATIENCE;
-        // One accepts, one waits for signals, and one writes the log.
+        // One thread accepts, one waits for signals, and one writes the log.
         while server.status("Threads") > 3 {
             assert!(Instant::now() < deadline, "a connection does not end");
             thread::sleep(Duration::from_millis(1));
@@ -40,7 +40,7 @@ impl Holdings {
         }
     }
 
-    /// A server at rest has this again, but for 4 MiB of memory.
+    /// Checks that the server holds the same again, with at most 4 MiB more memory.
     fn assert_are_all_of(self, server: &ServerProcess) {
         let now = Self::at_rest(server);
         let [before, left] = [self, now].map(|has| (has.descriptors, has.threads));
@@ -57,7 +57,7 @@ impl Holdings {
     }
 }
 
-/// Bytes without any order, the same ones each time.
+/// Returns random bytes, the same ones each time.
 fn garbage(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -70,7 +70,7 @@ fn garbage(length: usize) -> Vec<u8> {
     bytes[..length].to_vec()
 }
 
-/// Sends this so many times, on a thread of its own, as long as the server takes it.
+/// Sends this so many times, on a separate thread, as long as the server takes it.
 fn floods(peer: &Peer, chunk: Vec<u8>, times: usize) -> thread::JoinHandle<bool> {
     let mut peer = peer.clone();
     thread::spawn(move || (0..times).all(|_| peer.tries_to_send(&chunk).is_ok()))
@@ -113,10 +113,10 @@ fn packet_cuts_do_not_change_the_verdict_at_the_limit() {
             0..=LIMIT => &message,
             _ => "error: message longer than 65536 bytes\r\n",
         };
-        // At its beginning, about the end of the server's buffer, and at its end.
+        // Cuts at the beginning, around the end of the server's buffer, and at the end.
         let cuts = [0..30, LIMIT - 300..LIMIT - 220, length - 30..length + 3];
         for cut in cuts.into_iter().flatten() {
-            // The echo of what comes first says that the server has read up to the cut.
+            // The echo of the first part shows that the server has read up to the cut.
             let (before, after) = message.split_at(cut);
             peer.sends(["m\r\n", before].concat()).expects("m\r\n");
             peer.sends(after).expects(reply);
@@ -133,14 +133,14 @@ fn connects(server: &ServerProcess) -> TcpStream {
     stream
 }
 
-/// Closes a socket with a reply unread: it sends a reset.
+/// Closes a socket with an unread reply, so that it sends a reset.
 fn resets(stream: TcpStream) {
     let seen = stream.peek(&mut [0]).expect("a reply comes");
     assert_eq!(seen, 1, "no reply comes");
     drop(stream);
 }
 
-/// The connections of this server that have ended for a reason, as its log says.
+/// Expects that this many connections end next, each for this reason.
 fn expect_ends(server: &mut ServerProcess, count: usize, reason: &str) {
     for _ in 0..count {
         let closed = server.logs("conn_closed");
@@ -169,8 +169,8 @@ fn clients_gone_before_accept_harm_nobody() {
     let server = ServerProcess::starts(&[]);
     assert_serves(&server);
     let before = Holdings::at_rest(&server);
-    // A third of them says nothing, a third something, and a third half of something. What they are
-    // answered, their kernel answers with a reset.
+    // A third of them sends nothing, a third a line, and a third a line and a half. When a reply
+    // arrives, their kernel answers with a reset.
     server.signal("STOP");
     for sent in ["", "x\r\n", "x\r\ny"].into_iter().cycle().take(500) {
         connects(&server).write_all(sent.as_bytes()).unwrap();
@@ -196,7 +196,7 @@ fn refused_clients_that_reset_harm_nobody() {
     drop(guest);
     server.logs("conn_closed");
 
-    // What is logged has just been given back.
+    // The server gives the descriptor back just before it logs this.
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut client = connects(&server);
@@ -209,7 +209,7 @@ fn refused_clients_that_reset_harm_nobody() {
     }
 }
 
-/// How long it takes to have this echoed.
+/// Returns how long the server takes to echo this.
 fn time_of_echo(server: &ServerProcess, message: &[u8]) -> Duration {
     let started = Instant::now();
     let echo = exchange(server.client(), message.to_vec());
@@ -260,7 +260,7 @@ fn a_million_empty_messages_are_a_million_echoes() {
     assert_serves(&server);
 }
 
-/// What an echo that discards long messages answers to this.
+/// Returns the replies of an echo that discards long messages.
 fn expected_replies(mut bytes: &[u8]) -> Vec<u8> {
     let mut replies = Vec::new();
     while let Some(length) = bytes.windows(2).position(|pair| pair == b"\r\n") {
@@ -287,7 +287,7 @@ fn garbage_is_framed_like_any_other_bytes() {
     assert_serves(&server);
 }
 
-/// One connection for each way to end, in turn: the client closes, it resets, the server closes.
+/// Makes one connection for each way to end: the client closes, it resets, the server closes.
 fn ends_in_all_ways(server: &ServerProcess) {
     assert_serves(server);
     let mut stream = connects(server);

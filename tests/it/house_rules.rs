@@ -1,4 +1,4 @@
-//! The project's own rules, where a look at its files can check them.
+//! The project's own rules, as far as a look at its files can check them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All Rust files below a folder, but for what was built in it.
+/// Returns all Rust files below a folder, without those that a build has made.
 pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -199,7 +199,7 @@ fn the_page_explains_every_difference_from_asynchat() {
     }
 }
 
-/// The rows of the table that follows this heading in `tests/README.md`, as their cells.
+/// Returns the rows of the table below this heading of `tests/README.md`, as their cells.
 fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, behind) = page
         .split_once(&format!("\n## {heading}\n"))
@@ -210,7 +210,7 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
         .skip(1)
         .take_while(|line| line.starts_with('|'));
 
-    // An escaped bar is a part of its cell.
+    // An escaped bar belongs to its cell.
     let cells = rows.map(|row| row.replace("\\|", "\u{2502}"));
     let cells = cells.map(|row| {
         row.trim_matches('|')
@@ -221,8 +221,8 @@ fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     cells.collect()
 }
 
-/// Whether this is a test, or a module of tests: `wire`, `wire::a_test`, `heavy::scale::a_test`, or
-/// `matcher::tests::a_test` for one of the library's own.
+/// Returns whether this is a test or a module of tests: `wire`, `wire::a_test`,
+/// `heavy::scale::a_test`, or `matcher::tests::a_test` for a unit test of the library.
 fn is_a_test(path: &str) -> bool {
     let has_test = |file: &Path, name: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -258,7 +258,7 @@ fn the_tests_that_the_page_names_exist() {
     }
 }
 
-/// The names of the tests in a file.
+/// Returns the names of the tests in a file.
 pub(crate) fn tests_in(text: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut is_test = false;

@@ -1,5 +1,5 @@
-//! How many connections there may be, from whom, and in how much memory: the real binary at its
-//! limits and in a flood (V2, V6).
+//! The limits on connections, addresses and memory: the real program at its limits and in a flood
+//! (V2, V6).
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -24,7 +24,7 @@ fn full(limit: usize) -> String {
     format!("error: too many connections, the limit is {limit}\r\n")
 }
 
-/// A client that was served, and stays.
+/// Connects a client that is served and stays.
 fn served(server: &ServerProcess) -> Peer {
     let mut peer = server.client();
     greets(&mut peer);
@@ -35,12 +35,12 @@ fn greets(peer: &mut Peer) {
     peer.sends("hello\r\n").expects("hello\r\n");
 }
 
-/// Leaves: the end of the server's stream comes when the place is free again.
+/// Closes, and waits for the end of the server's stream, which comes when the place is free again.
 fn leaves(mut peer: Peer) {
     peer.half_closes().expects_eof();
 }
 
-/// Fills the server up to its limit, and shows that it is exactly that.
+/// Fills the server up to its limit, and checks that the next one is refused.
 fn fills(server: &ServerProcess, limit: usize) -> Vec<Peer> {
     let peers: Vec<_> = (0..limit).map(|_| served(server)).collect();
     server.client().expects(full(limit)).expects_eof();
@@ -71,13 +71,13 @@ fn a_refused_sender_gets_the_line_and_no_reset() {
     served(&server);
 }
 
-/// Connects so many times, one after the other. Says how many of them were refused; the others were
+/// Connects this many times, one after the other. Returns how many were refused; the others were
 /// served.
 fn connects_again_and_again(address: &Address, times: usize, refusal: &str) -> u64 {
     let mut refused = 0;
     for _ in 0..times {
         let mut peer = Peer::connects(address);
-        // Refused, it may be closed already.
+        // A refused connection can be closed already.
         let _ = peer.tries_to_send("x\r\n");
         let mut first = [0];
         assert_eq!(peer.read(&mut first).expect("it is answered"), 1);
@@ -113,7 +113,8 @@ fn in_a_flood_each_connection_is_served_or_refused() {
         resources(&server) == before
     });
 
-    // Once the server may log again: one more, which tells how many were not logged.
+    // When the server can log again, one more client makes it tell how many refusals it did not
+    // log.
     thread::sleep(Duration::from_millis(1100));
     healthy.extend((0..2).map(|_| served(&server)));
     server.client().expects(full(20)).expects_eof();
@@ -152,7 +153,7 @@ fn with_overload_wait_one_more_waits() {
     let log = server.logs_up_to("accept: waiting until one of max_connections=2 has ended");
     assert!(log.last().unwrap().contains("WARNING "), "{log:?}");
 
-    // However long it lasts, it is said once.
+    // However long it lasts, the server says it once.
     thread::sleep(Duration::from_millis(1200));
     peers.iter_mut().for_each(greets);
     server.signal("USR1");
@@ -194,7 +195,7 @@ fn each_address_has_its_own_limit() {
     fills(&ServerProcess::starts_from(&mut unix), 4);
 }
 
-/// Whether a server with these settings serves, or says that it is not allowed.
+/// Checks that a server with these settings serves, or says that it is not allowed.
 fn check_allowed(address: &str, options: &[&str], environment: &str, is_served: bool) {
     let mut command = synchat();
     command.arg(address).args(options);
@@ -278,7 +279,7 @@ fn without_a_byte_string_a_refused_peer_gets_no_error_line() {
         .expects_eof();
 }
 
-/// The binary with these options, and a hundred descriptors.
+/// Returns a command that runs the program with these options and a hundred descriptors.
 fn with_a_hundred_descriptors(options: &[&str]) -> Command {
     let binary = synchat();
     let mut command = Command::new("sh");
@@ -346,7 +347,7 @@ fn impossible_values_are_bad_usage() {
     }
 }
 
-/// Sends lines of nearly the longest length, until no more of them is taken, and reads nothing.
+/// Sends lines of nearly the longest length until the server takes no more, and reads nothing.
 fn stuffs(address: &Address) -> UnixStream {
     let Address::Unix(path) = address else {
         panic!("{address} is no Unix socket");
@@ -371,7 +372,7 @@ fn memory_stays_within_the_formula() {
     const CONNECTIONS: usize = 100;
     let directory = Directory::new();
     let mut command = synchat();
-    // Unix sockets, whose buffers are small: a hundred full ones of TCP would be half a gigabyte.
+    // Unix sockets have small buffers. A hundred full ones of TCP would take half a gigabyte.
     command.arg(directory.socket("memory"));
     command.args(["--max-connections", "101"]);
     let mut server = ServerProcess::starts_from(&mut command);
@@ -390,7 +391,7 @@ fn memory_stays_within_the_formula() {
         peer.sends("x".repeat(65_530));
     }
 
-    // All of it is received when the last one's is.
+    // All of it has arrived when the last byte has.
     eventually("all is received", || {
         number(&server.counts(), "bytes_in") >= (CONNECTIONS * 65_530) as u64
     });
@@ -407,14 +408,14 @@ fn memory_stays_within_the_formula() {
     assert!(collected < bound, "{collected} KiB of {bound} collected");
     assert!(stuck < bound, "{stuck} KiB of {bound} stuck");
 
-    // It is not that nothing was held.
+    // The server did hold something.
     assert!(collected > 100 * 64 && stuck > 100 * 64);
 
     drop(stuffed);
     served(&server);
 }
 
-/// Does what the first byte of a line says: panics, fails, or echoes.
+/// A handler that does what the first byte of a line says: it panics, fails, or echoes.
 #[derive(Default)]
 struct Unreliable(Vec<u8>);
 
@@ -431,7 +432,7 @@ impl Handler for Unreliable {
 
     fn found_terminator(&mut self, chat: &mut Chat) -> HandlerResult {
         match &self.0[..] {
-            // Without the line on standard error.
+            // This keeps the panic's line off standard error.
             b"panic" => resume_unwind(Box::new("as it was told")),
             b"fail" => Err("as it was told".into()),
             line => {
@@ -443,7 +444,7 @@ impl Handler for Unreliable {
     }
 }
 
-/// Four are served and no fifth, then all of them leave.
+/// Checks that four are served and no fifth, then lets all of them leave.
 fn check_that_four_have_room(serving: &Serving) {
     let open = || serving.handle.report().open;
     eventually("all have left", || open() == 0);
@@ -482,7 +483,7 @@ fn hundreds_of_panics_free_their_places_and_add_up() {
             let mut peer = serving.client();
             peer.sends(line).reads_to_the_end();
             drop(peer);
-            // Its place is given back a moment after its stream has ended.
+            // The place is free a moment after the stream has ended.
             eventually("it has left", || serving.handle.report().open == 0);
         }
         if round % 25 == 0 {

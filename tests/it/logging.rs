@@ -1,5 +1,5 @@
-//! The real binary's log: its lines and their fixed words, what each verbosity shows, and that
-//! neither a peer nor a log that cannot be written does harm.
+//! The log of the real program: its lines with their fixed words, and what each verbosity shows.
+//! Neither a peer nor a log that cannot be written does harm.
 
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
@@ -17,10 +17,10 @@ use crate::support::process::{
     Directory, Running, ServerProcess, complaint, file_with, run, run_to_its_end, synchat,
 };
 
-/// A log line in its parts: `created`, level, thread, target, message.
+/// A log line, in its parts: `created`, level, thread, target, message.
 #[derive(Debug)]
 struct Line<'a> {
-    /// Seconds and their fraction, or an empty text with `--log-time none`.
+    /// Seconds with their fraction, or an empty text with `--log-time none`.
     created: &'a str,
     level: &'a str,
     thread: u64,
@@ -29,7 +29,8 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Takes a line apart, with its end; `None` if any part is not as it should be.
+    /// Splits a line, with its end, into its parts. Returns `None` if a part is not as it should
+    /// be.
     fn parse(line: &'a str) -> Option<Self> {
         let line = line.strip_suffix('\n')?;
         if line.contains(char::is_control) {
@@ -56,7 +57,7 @@ impl<'a> Line<'a> {
         (is_level && is_ours && !message.is_empty()).then_some(line)
     }
 
-    /// Microseconds since 1970, of a `created` of six decimals.
+    /// Returns the microseconds since 1970 of a `created` with six decimals.
     fn micros(&self) -> Option<u64> {
         let (seconds, fraction) = self.created.split_once('.')?;
         let digits = [seconds, fraction].concat();
@@ -70,13 +71,13 @@ fn parsed(line: &str) -> Line<'_> {
     Line::parse(line).unwrap_or_else(|| panic!("not a log line: {line:?}"))
 }
 
-/// The messages of these lines, all of which parse.
+/// Returns the messages of these lines, all of which must parse.
 #[track_caller]
 fn messages(lines: &[String]) -> Vec<&str> {
     lines.iter().map(|line| parsed(line).message).collect()
 }
 
-/// Has a client send this, expects it back, and returns the log up to the end of the connection.
+/// Lets a client send this, expects it back, and returns the log up to the end of the connection.
 fn conversation(server: &mut ServerProcess, text: &str) -> Vec<String> {
     let mut peer = server.client();
     peer.sends(text).expects(text);
@@ -84,7 +85,7 @@ fn conversation(server: &mut ServerProcess, text: &str) -> Vec<String> {
     server.logs_up_to("conn_closed: ")
 }
 
-/// Many short conversations, each with its echo.
+/// Runs many short conversations, each with its echo.
 fn assert_serves(server: &ServerProcess) {
     for number in 0..50 {
         let line = format!("line {number}\r\n");
@@ -94,7 +95,7 @@ fn assert_serves(server: &ServerProcess) {
     }
 }
 
-/// A server that says nothing of where it listens: on a socket that it inherits.
+/// Starts a server that does not print its address, on a socket that it inherits.
 fn unheard(command: &mut Command) -> ServerProcess {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::from(listener.local_addr().unwrap());
@@ -116,7 +117,7 @@ fn a_line_has_time_level_thread_target_and_message() {
         let parts = parsed(line);
         let created = parts.micros().expect("seconds and six decimals");
         let created = Duration::from_micros(created);
-        let slack = Duration::from_secs(60); // the clock may be set meanwhile
+        let slack = Duration::from_secs(60); // somebody can set the clock meanwhile
         assert!(earliest <= created + slack && created <= latest + slack);
         assert_eq!(parts.level, "INFO");
         assert_eq!(parts.target, format!("synchat{target}"));
@@ -314,7 +315,7 @@ fn a_peers_bytes_cannot_forge_a_line() {
         peer.sends(&message).expects(&message);
     }
 
-    // And one that is cut by its end, which is logged as it comes.
+    // And a message that the end of the stream cuts: its data is logged as it comes.
     peer.sends([b"\n", forged.as_bytes(), b"\n"].concat());
     peer.half_closes().expects_eof();
     let lines = server.logs_up_to(" reason=mid-message ");
@@ -363,7 +364,7 @@ fn long_data_is_cut_and_its_length_shown() {
 
 #[test]
 fn lines_of_many_connections_do_not_mix() {
-    // All their lines fit into the log's queue: none is lost.
+    // All their lines fit into the log's queue, so none is lost.
     const CLIENTS: usize = 16;
     const MESSAGES: usize = 20;
     let mut server = ServerProcess::starts(&["-v"]);
@@ -410,7 +411,8 @@ fn clients_do_not_notice_a_closed_pipe() {
     assert_serves(&unheard(&mut command));
 }
 
-/// A server with `-v` on standard error, and the other end of that, which nobody reads yet.
+/// Starts a server that logs with `-v` to a pipe. Returns the other end too, which nobody reads
+/// yet.
 fn unread() -> (ServerProcess, PipeReader) {
     let (log, writer) = io::pipe().unwrap();
     let mut command = synchat();
@@ -418,8 +420,8 @@ fn unread() -> (ServerProcess, PipeReader) {
     (unheard(&mut command), log)
 }
 
-/// More empty messages than a pipe and the log's queue hold lines. Of each there are two with `-v`,
-/// `found_terminator` and `sending`, however the messages are read.
+/// More empty messages than a pipe and the log's queue can hold lines. With `-v` each makes two
+/// lines, `found_terminator` and `sending`, however the messages are read.
 const FLOOD: usize = 5000;
 
 #[test]
@@ -433,7 +435,7 @@ fn an_unread_pipe_blocks_nobody_and_lost_lines_are_counted() {
     server.logs_to(log);
     server.logs_up_to("conn_made: ");
 
-    // The other's, and all messages.
+    // The line of the other connection, and all messages.
     let expected = 1 + peers.len() * 2 * FLOOD;
     let (mut logged, mut lost) = (0, 0);
     while logged + lost < expected {
@@ -455,7 +457,7 @@ fn an_unread_pipe_blocks_nobody_and_lost_lines_are_counted() {
     assert!(messages(&lines).contains(&"collect_incoming_data: [hello]"));
 }
 
-/// The memory of a process that is in use, in KiB.
+/// Returns the memory that a process uses, in KiB.
 fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -467,13 +469,13 @@ fn resident(process: u32) -> u64 {
 fn a_flood_for_a_slow_reader_takes_bounded_memory() {
     let (server, mut log) = unread();
     thread::spawn(move || {
-        // Until the server ends.
+        // The thread reads until the server ends.
         while matches!(log.read(&mut [0; 1024]), Ok(1..)) {
             thread::sleep(Duration::from_millis(1));
         }
     });
 
-    // Each byte is four in the log, of a message two times: 25 MB in all.
+    // Each byte takes four in the log, and each message is logged twice: 25 MB in all.
     let messages = [&[1; 120][..], b"\r\n"].concat().repeat(100);
     let mut peer = server.client();
     peer.sends(&messages).expects(&messages);
@@ -486,8 +488,8 @@ fn a_flood_for_a_slow_reader_takes_bounded_memory() {
     assert!(grown < 16 * 1024, "by {grown} KiB");
 }
 
-/// Has a server of this command echo these messages, and takes its listening socket from it, which
-/// ends it.
+/// Lets a server of this command echo these messages. Then it shuts the listening socket down,
+/// which ends the server.
 fn loses_its_socket(mut command: Command, messages: &[u8]) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = Address::from(listener.local_addr().unwrap());
@@ -506,7 +508,7 @@ fn all_lines_are_written_before_the_last_error() {
     let mut command = synchat();
     command.stdout(Stdio::null()).stderr(writer);
 
-    // No more lines than the queue holds, but more bytes than the pipe: some wait in the queue.
+    // The queue can hold these lines, but the pipe cannot hold their bytes: some wait in the queue.
     let messages = [&[1; 120][..], b"\r\n"].concat().repeat(300);
     let mut server = loses_its_socket(command, &messages);
     server.logs_to(log);
@@ -542,7 +544,7 @@ fn an_unread_pipe_does_not_delay_the_exit() {
 
 #[test]
 fn a_writer_without_a_thread_fails_with_one_line() {
-    // More than there are addresses for, and taken for threads that ask for no stack of their own.
+    // More than the address space holds. It is the stack size for threads that ask for none.
     let mut command = synchat();
     command.env("RUST_MIN_STACK", (1_u64 << 47).to_string());
     let line = complaint(&run_to_its_end(command.arg("127.0.0.1:0")), 1);

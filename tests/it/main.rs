@@ -31,6 +31,6 @@ mod shutdown;
 mod time_limits;
 mod wire;
 
-/// A test that takes longer ends the run: see `support/time_limit.rs`. The slowest takes some
-/// seconds, on a machine that is idle.
+/// A test that takes longer ends the run: see `support/time_limit.rs`. The slowest one takes some
+/// seconds on an idle machine.
 const TIME_LIMIT: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! What the real binary tells a service manager, and that no service manager can harm it.
+//! The news that the real program sends to a service manager. No service manager can harm it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::peer::PATIENCE;
 use crate::support::process::{Directory, ServerProcess, synchat};
 
-/// A service manager's socket, and what is needed to be told of it.
+/// A service manager: its socket, and what a server needs to reach it.
 struct Manager {
     socket: UnixDatagram,
     name: OsString,
@@ -33,12 +33,12 @@ impl Manager {
         }
     }
 
-    /// A server that is to tell this manager.
+    /// Returns a command for a server that tells this manager.
     fn service(&self) -> Command {
         service_of(&self.name)
     }
 
-    /// The next datagram.
+    /// Returns the next datagram.
     fn hears(&self) -> String {
         let mut buffer = [0; 100];
         loop {
@@ -50,7 +50,7 @@ impl Manager {
         }
     }
 
-    /// The datagrams that have arrived already.
+    /// Returns the datagrams that have arrived already.
     fn has_heard(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 100];
@@ -71,7 +71,7 @@ fn service_of(manager: &OsStr) -> Command {
     command
 }
 
-/// Expects that the server serves, and ends in good order at SIGTERM. Returns its log.
+/// Expects that the server serves, and that it ends well after SIGTERM. Returns its log.
 #[track_caller]
 fn serves_and_ends(server: ServerProcess) -> String {
     server.client().sends("hello\r\n").expects("hello\r\n");
@@ -143,7 +143,7 @@ fn a_server_that_cannot_listen_is_never_ready() {
 #[test]
 fn the_watchdog_is_fed_in_time_even_while_draining() {
     let manager = Manager::at_a_path();
-    // Shorter than the time from one turn of the accept loop to the next.
+    // Shorter than the time between two turns of the accept loop.
     let patience = Duration::from_millis(800);
     let mut command = manager.service();
     command.env("WATCHDOG_USEC", patience.as_micros().to_string());
@@ -153,7 +153,7 @@ fn the_watchdog_is_fed_in_time_even_while_draining() {
     let mut client = server.client();
     client.sends("hello\r\n").expects("hello\r\n");
 
-    // Who never reads its replies is waited for until the end of the grace period.
+    // The server waits for a peer that never reads until the grace period is over.
     let lines = "a line\r\n".repeat(8192);
     let flood = thread::spawn(move || while client.tries_to_send(&lines).is_ok() {});
     let started = Instant::now();
@@ -186,7 +186,7 @@ fn another_processs_watchdog_is_not_fed() {
     command.env("WATCHDOG_PID", process::id().to_string());
     let server = ServerProcess::starts_from(&mut command);
     server.client().sends("hello\r\n").expects("hello\r\n");
-    // Time enough for many.
+    // Enough time for many.
     thread::sleep(Duration::from_millis(100));
     serves_and_ends(server);
     assert_eq!(manager.has_heard(), ["READY=1", "STOPPING=1"]);
@@ -195,7 +195,7 @@ fn another_processs_watchdog_is_not_fed() {
 #[test]
 fn a_manager_that_does_not_read_is_one_warning() {
     let manager = Manager::at_a_path();
-    // As many as the queue takes: ten by default.
+    // The queue takes this many: ten by default.
     let filler = UnixDatagram::unbound().unwrap();
     filler.set_nonblocking(true).unwrap();
     while filler.send_to(b"full", &manager.name).is_ok() {}

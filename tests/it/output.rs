@@ -1,8 +1,12 @@
-//! The way out: order, batches, bounds, and what may go wrong in a producer or a writer (O1 to O5).
+//! Output: order, batches and bounds, and what can go wrong in a producer or a writer (O1 to O5).
 //!
-//! The promises, as the tests cite them: O1, wire order is push order; O2, a producer is asked only
-//! at the head of the queue; O3, replies to one read leave in one write, before the next read; O4,
-//! the queue is bounded; O5, closing and discarding.
+//! The tests cite these promises:
+//!
+//! - O1: wire order is push order.
+//! - O2: a producer is asked only at the head of the queue.
+//! - O3: replies to one read leave in one write, before the next read.
+//! - O4: the queue is bounded.
+//! - O5: closing and discarding.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +20,8 @@ use synchat::{
 use crate::support::hostile::{Call, Calls, Chunks, Reluctant};
 use crate::support::script::{Heard, Script};
 
-/// Runs a conversation of `;`-terminated messages in which `act` is called for each whole one with
-/// its number, from 0.
+/// Runs a conversation of messages that end with `;`. Calls `act` for each whole one, with its
+/// number from 0.
 fn talk(
     input: impl Read,
     output: impl io::Write,
@@ -112,7 +116,7 @@ fn o2_a_producer_is_asked_only_at_the_head_of_the_queue() {
         Ok(chat.push("after")?)
     });
 
-    // What a producer notes when it is asked is a read of nothing.
+    // A producer notes that it was asked as a read of no bytes.
     let (asked, write) = (Call::Read(0), |text: &str| Call::Write(text.into()));
     let expected = [
         write("before"),
@@ -229,7 +233,8 @@ fn o3_half_a_terminator_does_not_hold_a_reply_back() {
 
 #[test]
 fn o3_the_last_callbacks_output_is_sent() {
-    // The held-back \r is told when the stream has ended, so this push comes after the last read.
+    // The held-back \r is delivered when the stream has ended, so this push comes after the last
+    // read.
     let mut output = Vec::new();
     let mut handler = Script::new(|heard: &Heard, chat: &mut Chat| match heard {
         Heard::Connect => {

@@ -1,4 +1,4 @@
-//! `synchat ping`, the real binary, against the real server and against servers that do wrong.
+//! `synchat ping`, the real program, against the real server and against servers that misbehave.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -15,13 +15,13 @@ use crate::support::process::{
     Directory, Running, ServerProcess, complaint, run, run_to_its_end, send, synchat,
 };
 
-/// Pings to the end, with more patience than by default, since tests share their processors.
+/// Pings to the end, with a longer timeout than the default, because tests share their processors.
 fn pings(address: &Address, options: &[&str]) -> Output {
     let address = address.to_string();
     run(&[&["ping", &address, "-W10s"], options].concat())
 }
 
-/// Expects this exit code and nothing on standard error, and returns the lines that were printed.
+/// Expects this exit code and an empty standard error, and returns the printed lines.
 #[track_caller]
 fn printed(output: &Output, code: i32) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
@@ -30,7 +30,7 @@ fn printed(output: &Output, code: i32) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Expects that one line is sent and lost, and returns why.
+/// Expects that one line is sent and lost, and returns the reason.
 #[track_caller]
 fn loss(address: &Address, options: &[&str]) -> String {
     let options = [options, &["-c1"]].concat();
@@ -47,8 +47,8 @@ fn assert_all_come_back(address: &Address, options: &[&str]) {
     assert_eq!(lines[0], "2 sent, 2 received, 0 lost (0%)", "{options:?}");
 }
 
-/// A server of which `serve` is one connection's side: it is told which one, from 1, and the next
-/// one waits until it returns.
+/// Starts a server that calls `serve` for each connection, with its number from 1. The next
+/// connection waits until it returns.
 fn a_server(
     serve: impl Fn(usize, BufReader<TcpStream>) -> io::Result<()> + Send + 'static,
 ) -> Address {
@@ -59,14 +59,15 @@ fn a_server(
             let stream = stream.unwrap();
             stream.set_nodelay(true).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            // The client may be gone, as it should be.
+            // The client can be gone, as it should be.
             let _ = serve(number, BufReader::new(stream));
         }
     });
     address
 }
 
-/// A server that answers the first line of each connection with this, and then waits for its end.
+/// Starts a server that answers the first line of each connection with this, and then waits for its
+/// end.
 fn answers(reply: impl Into<Vec<u8>>) -> Address {
     let reply = reply.into();
     a_server(move |_, mut client| {
@@ -88,7 +89,7 @@ fn receives_the_end(client: &mut BufReader<TcpStream>) -> io::Result<()> {
     client.read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// Starts pings that are to be looked at as they go on.
+/// Starts pings whose output the test reads as it comes.
 fn starts(address: &Address, options: &[&str]) -> Running {
     let mut command = synchat();
     command.args(["ping", &address.to_string()]).args(options);
@@ -143,7 +144,7 @@ fn unix_sockets_and_host_names_work() {
     let server = ServerProcess::starts(&[]);
     let port = server.address().as_socket_addr().unwrap().port();
     assert_all_come_back(&format!("localhost:{port}").parse().unwrap(), &[]);
-    // What a server in a container listens on, and what its environment then says.
+    // The address of a server in a container, and its variable.
     assert_all_come_back(&format!("0.0.0.0:{port}").parse().unwrap(), &[]);
 }
 
@@ -239,7 +240,7 @@ fn a_wrong_echo_is_shown_escaped_and_cut() {
         ("no\r\n", "no"),
         ("\r\n", ""),
         ("\x1b[31m\"\n\r\n", r#"\x1b[31m\"\n"#),
-        // Right, but for its end or its beginning.
+        // Right, except for its end or its beginning.
         ("synchat ping 1 abc\r\n", "synchat ping 1 abc"),
         (
             "synchat ping 1 abcdefghijklmno.\r\n",
@@ -256,7 +257,7 @@ fn a_wrong_echo_is_shown_escaped_and_cut() {
     }
     let long = format!("wrong echo: {}...", "x".repeat(80));
     assert_eq!(loss(&answers("x".repeat(1000) + "\r\n"), &[]), long);
-    // Without an end, too, and at once.
+    // Also without an end, and at once.
     assert_eq!(loss(&answers("x".repeat(10_000_000)), &["-W1m"]), long);
     assert_eq!(
         loss(&answers("HTTP/1.1 400"), &["-W100ms"]),
@@ -291,7 +292,7 @@ fn a_closed_connection_is_a_loss_with_its_reason() {
         loss(&address, &[]),
         "connection closed: mid-message unterminated=8"
     );
-    // Closed with unread input, a socket sends a reset.
+    // A socket that is closed with unread input sends a reset.
     let address = a_server(|_, client| client.get_ref().peek(&mut [0]).map(drop));
     assert_eq!(loss(&address, &[]), "connection closed: reset-by-peer");
 }
@@ -358,7 +359,7 @@ fn an_echo_can_come_byte_by_byte_within_its_timeout() {
     let why = loss(&drips(Duration::from_millis(100)), &["-W300ms"]);
     assert_eq!(why, "no echo within 300ms");
 
-    // Its bytes do not prolong it: it would take 3.2 s.
+    // Its bytes do not extend the timeout: all of it would take 3.2 s.
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
@@ -389,7 +390,7 @@ fn a_connection_that_nobody_accepts_times_out() {
         let server = ServerOptions::new().request_queue_size(1);
         let server = server.bind(&address.parse().unwrap()).unwrap();
         let address = server.local_addr();
-        // Linux keeps one more than the backlog.
+        // Linux keeps one connection more than the backlog.
         let _waiting = [Peer::connects(address), Peer::connects(address)];
         let started = Instant::now();
         let why = loss(address, &["-W200ms"]);
@@ -409,7 +410,7 @@ fn the_servers_variables_name_the_target() {
     command.env("SYNCHAT_ADDRESS", server.address().to_string());
     command.env("SYNCHAT_TERMINATOR", "lf");
 
-    // These are the server's alone.
+    // Only the server has these variables.
     for name in [
         "COUNT",
         "INTERVAL",
@@ -426,7 +427,7 @@ fn the_servers_variables_name_the_target() {
     let lines = printed(&run_to_its_end(&mut command), 0);
     assert!(lines[1].starts_with("32 bytes from "), "{lines:?}");
 
-    // A flag beats it, and so does an address that is given.
+    // A flag beats the variable, and so does an address on the command line.
     let other = ServerProcess::starts(&[]);
     command.args(["--terminator=crlf", &other.address().to_string()]);
 
@@ -575,7 +576,7 @@ fn a_signal_ends_the_wait_for_an_echo_too() {
     let pings = starts(&address, &["-W1m"]);
     lines.recv_timeout(PATIENCE).unwrap();
     send("INT", pings.id());
-    // Nothing was lost, but nothing has shown that the server is up.
+    // Nothing was lost, but nothing shows that the server is up.
     assert_eq!(
         printed(&pings.ends(), 1),
         ["0 sent, 0 received, 0 lost (0%)"]
@@ -597,13 +598,13 @@ fn a_signal_after_a_loss_exits_with_code_1() {
 fn a_second_signal_ends_a_blocked_output() {
     let mut server = ServerProcess::starts(&["-v"]);
     let (_reader, mut writer) = io::pipe().unwrap();
-    // As much as Linux keeps in a pipe.
+    // Linux keeps this much in a pipe.
     writer.write_all(&[b'x'; 1 << 16]).unwrap();
     let mut command = synchat();
     command.args(["ping", &server.address().to_string()]);
     let pings = Running::from(command.stdout(writer).spawn().expect("the binary starts"));
     server.logs("found_terminator");
-    // Two of one kind that come together would be one.
+    // Two signals of one kind that come together count as one.
     send("INT", pings.id());
     send("TERM", pings.id());
     assert_eq!(pings.ends().status.code(), Some(1));

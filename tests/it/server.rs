@@ -1,4 +1,4 @@
-//! The server as a library: binding, serving, refusing, stopping, and what it reports (V1, and
+//! The server as a library: binding, serving, refusing and stopping, and its report (V1, and
 //! stopping).
 
 use std::io;
@@ -48,7 +48,7 @@ impl Serving {
         Peer::connects(&self.address)
     }
 
-    /// Stops it, and checks that every connection is accounted for.
+    /// Stops it, and checks that the report accounts for every connection.
     pub(crate) fn stops(self) -> Report {
         self.handle.stop();
         self.ends()
@@ -66,13 +66,13 @@ impl Serving {
     }
 }
 
-/// How many conversations ended for a reason.
+/// Returns how many conversations ended for a reason.
 pub(crate) fn endings(report: &Report, name: &str) -> u64 {
     let ending = report.endings().find(|(other, _)| *other == name);
     ending.unwrap_or_else(|| panic!("{name} is no reason")).1
 }
 
-/// How many connections were refused for a cause.
+/// Returns how many connections were refused for a cause.
 pub(crate) fn refusals(report: &Report, name: &str) -> u64 {
     let refusal = report.refusals().find(|(other, _)| *other == name);
     refusal.unwrap_or_else(|| panic!("{name} is no cause")).1
@@ -135,8 +135,8 @@ fn binding_a_taken_address_names_it() {
 #[test]
 fn request_queue_size_is_how_many_may_wait() {
     time_limit::begins();
-    // Linux keeps one more than the backlog; a Unix socket's connect fails at once when that is
-    // full.
+    // Linux keeps one connection more than the backlog. When a Unix socket is full, connect fails
+    // at once.
     let path = std::env::temp_dir().join(format!("synchat-backlog-{}", std::process::id()));
     let server = ServerOptions::new()
         .request_queue_size(2)
@@ -212,7 +212,7 @@ fn handle_request_waits_only_for_its_timeout() {
             .is_none()
     );
 
-    // A connection that is silent for longer than the timeout is served all the same.
+    // A connection that is silent for longer than the timeout is still served.
     let address = server.local_addr().clone();
     let client = thread::spawn(move || {
         let mut client = Peer::connects(&address);

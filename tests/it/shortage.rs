@@ -1,11 +1,11 @@
-//! When the system has no more of something: the real binary, started with few descriptors.
+//! Shortages of the system: the real program, started with few descriptors.
 
 use std::time::{Duration, Instant};
 
 use crate::support::process::{ServerProcess, synchat};
 
-/// A server that can hold some twenty connections, and believes that it can hold 32, since it has
-/// inherited forty descriptors.
+/// Starts a server that can hold some twenty connections. It believes that it can hold 32, because
+/// it has inherited forty descriptors.
 pub(crate) fn short_of_descriptors() -> ServerProcess {
     let binary = synchat().get_program().to_owned();
     let mut command = std::process::Command::new("bash");
@@ -21,10 +21,11 @@ fn without_descriptors_new_clients_wait_their_turn() {
     let mut clients: Vec<_> = (0..31).map(|_| server.client()).collect();
     clients[0].sends("hello\r\n").expects("hello\r\n");
 
-    // Nobody leaves before it is short: those that wait could be gone before they are accepted.
+    // Nobody leaves before the shortage. Otherwise those that wait could be gone before they are
+    // accepted.
     server.logs("accept: failing");
 
-    // One after the other leaves, and makes room for one that waited.
+    // One after the other leaves and makes room for one that waited.
     let mut slowest = Duration::ZERO;
     for served in 0..30 {
         drop(clients.remove(0));

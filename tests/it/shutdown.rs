@@ -1,4 +1,4 @@
-//! Stopping (V5): what a signal makes the real binary do, while it is idle, busy, full, stuck or out
+//! Stopping (V5): what a signal does to the real program while it is idle, busy, full, stuck or out
 //! of descriptors.
 
 use std::fmt::Write as _;
@@ -18,12 +18,12 @@ use crate::support::peer::{PATIENCE, Peer};
 use crate::support::process::{Directory, Running, ServerProcess, synchat};
 use crate::wire::{assert_same, numbered_lines};
 
-/// How long a server waits for a peer that does not close, when it has ended its own half.
+/// The time that a server waits for a peer that does not close, after it has ended its own half.
 const LINGER: Duration = Duration::from_secs(2);
-/// What ending may take beyond what has to be waited for.
+/// The time that an end can take beyond the waits that it must make.
 const A_BIT: Duration = Duration::from_secs(1);
 
-/// The counts of a line of the log, as they are written.
+/// The report in a line of the log, as it is written.
 struct Counts(String);
 
 impl Counts {
@@ -67,7 +67,7 @@ fn number(text: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{text:?} is no number"))
 }
 
-/// The counts behind this word in a line of the log.
+/// Returns the report behind this word in a line of the log.
 fn counts(line: &str, word: &str) -> Counts {
     let (_, counts) = line
         .split_once(word)
@@ -75,8 +75,8 @@ fn counts(line: &str, word: &str) -> Counts {
     Counts(counts.to_owned())
 }
 
-/// Waits until a server that was told to stop has ended well: in this time, with a report as its
-/// last line.
+/// Waits until a server that was told to stop has ended well: within this time, and with its report
+/// as the last line.
 fn ends_well(server: ServerProcess, at_most: Duration) -> Counts {
     let started = Instant::now();
     let (status, log) = server.ends_with_log();
@@ -88,14 +88,14 @@ fn ends_well(server: ServerProcess, at_most: Duration) -> Counts {
     report
 }
 
-/// A client of which the server is sure to have a conversation.
+/// Connects a client, and makes sure that the server has a conversation with it.
 fn greeted_client(server: &ServerProcess) -> Peer {
     let mut client = server.client();
     client.sends("hello\r\n").expects("hello\r\n");
     client
 }
 
-/// Nobody can connect any more, at once.
+/// Checks that from now on nobody can connect.
 fn assert_stops_listening(server: &ServerProcess) {
     let address = server.address().as_socket_addr().expect("it is TCP");
     let started = Instant::now();
@@ -157,11 +157,11 @@ fn peers_that_stay_open_delay_the_end_by_two_seconds() {
         client.expects_eof();
     }
     let report = ends_well(server, LINGER + A_BIT);
-    // Those who tried to connect may be among them.
+    // Those who tried to connect can be among them.
     assert!(report.of("drained") >= 10, "{}", report.0);
 }
 
-/// `0\r\n1\r\n2\r\n` and so on, so many lines of it from this one on.
+/// Returns `0\r\n1\r\n2\r\n` and so on: this many lines, from this number on.
 fn counting_lines(from: u64, count: u64) -> String {
     let mut lines = String::new();
     for number in from..from + count {
@@ -170,7 +170,7 @@ fn counting_lines(from: u64, count: u64) -> String {
     lines
 }
 
-/// Sends numbered lines on a thread of its own, as fast as the server takes them, until it is told
+/// Sends numbered lines on a separate thread, as fast as the server takes them, until it is told
 /// that the stream has ended.
 fn streams(client: &Peer, has_ended: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (mut client, has_ended) = (client.clone(), Arc::clone(has_ended));
@@ -184,7 +184,7 @@ fn streams(client: &Peer, has_ended: &Arc<AtomicBool>) -> JoinHandle<()> {
     })
 }
 
-/// Stops a server in the middle of a stream of lines, whose client rests after each read.
+/// Stops a server in the middle of a stream of lines. The client rests after each read.
 fn stops_in_a_stream(rest: Duration) {
     const BEFORE: u64 = 50_000;
     let server = ServerProcess::starts(&[]);
@@ -235,7 +235,7 @@ fn an_endless_stream_is_cut_after_the_grace_period() {
     let streaming = streams(&client, &has_ended);
     client.expects(counting_lines(0, 1000));
     server.signal("TERM");
-    // It ends, or is left behind after a second.
+    // The thread ends, or is left behind after a second.
     ends_well(server, A_BIT + A_BIT);
     streaming.join().unwrap();
 }
@@ -246,7 +246,7 @@ fn every_line_from_before_the_signal_is_answered() {
     let mut clients: Vec<_> = (0..5).map(|_| greeted_client(&server)).collect();
     let lines = numbered_lines(1000);
 
-    // While the server stands still, all of it is in the kernel's buffers.
+    // While the server is halted, all of it is in the kernel's buffers.
     server.signal("STOP");
     for client in &mut clients {
         client.sends(&lines);
@@ -261,8 +261,7 @@ fn every_line_from_before_the_signal_is_answered() {
     assert_eq!(counted, (5, 5 * 1001), "{}", report.0);
 }
 
-/// A peer that sends and never reads, until the server's conversation with it stands still in the
-/// middle of a write.
+/// Returns a peer that sends and never reads, once the server is blocked in the middle of a write.
 fn stuck_peer(server: &ServerProcess) -> TcpStream {
     let address = server.address().as_socket_addr().expect("it is TCP");
     let mut stream = TcpStream::connect(address).expect("it listens");
@@ -344,7 +343,7 @@ fn a_storm_of_signals_disturbs_nobody() {
     server.signal("TERM");
     client.expects_eof();
 
-    // It does not close: the wait for it is no longer for the signals.
+    // The client does not close. The signals do not make the server wait longer for it.
     let report = ends_well(server, LINGER + A_BIT);
     assert_eq!(report.of("drained"), 1, "{}", report.0);
 
@@ -378,7 +377,7 @@ fn sigusr1_logs_the_report_with_open_connections() {
     let expected = " accepted=2 open=1 most_at_once=2 messages=4 too_long=0 bytes_in=21 bytes_out=20 \
                     end-of-stream=1";
 
-    // A conversation's counts are those before its last read, which may not have begun.
+    // The report has a conversation's figures from before its last read, which may not have begun.
     let deadline = Instant::now() + PATIENCE;
     loop {
         server.signal("USR1");

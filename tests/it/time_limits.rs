@@ -81,7 +81,7 @@ fn functions(text: &str) -> BTreeMap<String, String> {
             owner.clear();
         }
 
-        // What stands deeper is within a function, and a part of it.
+        // A deeper line belongs to the function around it.
         let depth = if owner.is_empty() { "" } else { "    " };
         let words = line.strip_prefix(depth).unwrap_or_default();
         let words = words.trim_start_matches("pub(crate) ");

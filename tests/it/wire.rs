@@ -1,5 +1,5 @@
-//! What a client sees of the real binary over TCP: echoes, limits and ends, also of clients that
-//! behave badly.
+//! The real program over TCP, as a client sees it: echoes, limits and ends. Some of the clients
+//! misbehave.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,10 +14,9 @@ use crate::support::process::ServerProcess;
 
 const MIB: usize = 1 << 20;
 
-/// Sends all of this on a second thread, half-closes, and returns all that comes meanwhile and
-/// after.
+/// Sends all of this on a second thread, half-closes, and returns everything that comes.
 ///
-/// On one thread it would be a deadlock: the server reads no more while its client does not read.
+/// On one thread this would be a deadlock: the server stops reading while its client does not read.
 pub(crate) fn exchange(mut peer: Peer, bytes: Vec<u8>) -> Vec<u8> {
     let mut sender = peer.clone();
     let sending = thread::spawn(move || {
@@ -28,7 +27,7 @@ pub(crate) fn exchange(mut peer: Peer, bytes: Vec<u8>) -> Vec<u8> {
     received
 }
 
-/// Fails with the place of the first difference, not with megabytes.
+/// Fails with the place of the first difference, without printing megabytes.
 pub(crate) fn assert_same(received: &[u8], expected: &[u8]) {
     let pairs = received.iter().zip(expected);
     let same = pairs.take_while(|(left, right)| left == right).count();
@@ -40,7 +39,7 @@ pub(crate) fn assert_same(received: &[u8], expected: &[u8]) {
     );
 }
 
-/// Another client is served, whatever the ones before it did.
+/// Checks that another client is served.
 pub(crate) fn assert_serves(server: &ServerProcess) {
     server.client().sends("next\r\n").expects("next\r\n");
 }
@@ -66,7 +65,8 @@ fn files_under(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// This project's own sources as a network text: at least 4 MiB of lines that people have written.
+/// Returns this project's own sources as network text: at least 4 MiB of lines that people have
+/// written.
 fn real_text() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = files_under(&root.join("src"));
@@ -164,7 +164,7 @@ fn a_client_that_half_closes_gets_every_reply() {
     let line = format!("{}\r\n", "x".repeat(62));
     let lines = line.repeat(MIB / line.len());
     assert_eq!(lines.len(), MIB);
-    // Nothing is read before all is sent: that much the kernel's buffers hold.
+    // Nothing is read before everything is sent: the kernel's buffers hold that much.
     let mut peer = server.client();
     peer.sends(&lines).half_closes();
     assert_same(&peer.reads_to_the_end(), lines.as_bytes());
@@ -208,8 +208,8 @@ fn a_silent_client_ends_cleanly() {
     assert_serves(&server);
 }
 
-/// Sends as much as the connection takes while nobody reads the replies, and reads one byte of
-/// those.
+/// Sends as much as the connection takes while nobody reads the replies, and then reads one byte of
+/// them.
 fn pipelines_without_reading(server: &ServerProcess) -> TcpStream {
     let address = server.address().as_socket_addr().expect("it is TCP");
     let mut stream = TcpStream::connect(address).expect("it listens");
@@ -277,7 +277,7 @@ fn sixty_four_clients_get_their_own_lines() {
 
 #[test]
 fn a_terminator_can_be_any_bytes() {
-    // The data is what could begin the terminator, but does not.
+    // The data looks like the beginning of the terminator.
     let cases: [(&str, &[u8], &[u8]); 6] = [
         ("crlf", b"\r\n", b"\r \n\r"),
         ("lf", b"\n", b"\r \r"),
@@ -372,11 +372,11 @@ fn an_endless_message_is_refused_at_the_limit() {
 fn a_client_that_keeps_sending_gets_the_error_and_no_reset() {
     let server = ServerProcess::starts(&[]);
     let error = "error: message longer than 65536 bytes\r\n";
-    // All of it before a byte is read.
+    // Send everything before reading a byte.
     let mut peer = server.client();
     peer.sends("x".repeat(64 * 1024 + MIB)).half_closes();
     peer.expects(error).expects_eof();
-    // And with lines that go on behind the error and behind the end.
+    // And with lines that go on after the error and after the end.
     let mut peer = server.client();
     peer.sends("x".repeat(64 * 1024 + 1)).expects(error);
     peer.expects_eof();

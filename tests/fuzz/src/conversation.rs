@@ -1,4 +1,4 @@
-//! A conversation with the echo, against an oracle that cuts all that was received at once.
+//! A conversation with the echo, against an oracle that sees all that was received at once.
 
 #![no_main]
 
@@ -22,7 +22,7 @@ struct Case<'a> {
     max_message: u8,
     input_buffer: u8,
     max_queued: u8,
-    /// How much the writer takes before it fails.
+    /// The number of bytes that the writer takes before it fails.
     room: Option<u8>,
     is_logged: bool,
     /// See [`Reads`].
@@ -62,7 +62,7 @@ fuzz_target!(
         let expected = oracle(received, reads.has_ended, &terminator, &limits);
         let reason = summary.reason.to_string();
         if writer.has_failed {
-            // Of what was sent no more is known than that it was right.
+            // All that is known of the output is that it was right.
             assert_eq!(reason, "reset-by-peer");
             assert!(expected.output.starts_with(&writer.taken));
             assert!(summary.traffic.bytes_out <= writer.taken.len() as u64);
@@ -74,7 +74,7 @@ fuzz_target!(
     }
 );
 
-/// What should come of a conversation.
+/// The result that a conversation must have.
 #[derive(Default)]
 struct Expected {
     output: Vec<u8>,
@@ -82,8 +82,8 @@ struct Expected {
     traffic: Traffic,
 }
 
-/// What an echo makes of these bytes. More would have come if `!has_ended`, but for an error, or
-/// because the conversation was over.
+/// Returns what an echo makes of these bytes. If `!has_ended`, more would have come without an
+/// error or the end of the conversation.
 fn oracle(received: &[u8], has_ended: bool, terminator: &Terminator, limits: &Limits) -> Expected {
     let mut expected = Expected::default();
     let limit = limits.max_message;
@@ -125,8 +125,8 @@ fn oracle(received: &[u8], has_ended: bool, terminator: &Terminator, limits: &Li
     }
 }
 
-/// The first message, as far as it is known to be data, and where the next one begins if this one
-/// is whole.
+/// Returns the first message, as far as it is known to be data, and where the next one begins if
+/// this one is whole.
 fn cut<'a>(stream: &'a [u8], is_all: bool, terminator: &Terminator) -> (&'a [u8], Option<usize>) {
     let first = |is_there: &dyn Fn(&[u8]) -> bool| {
         (0..stream.len()).find(|place| is_there(&stream[*place..]))
@@ -186,7 +186,7 @@ impl Write for Reluctant {
     }
 }
 
-/// A log that sees to it that a peer's bytes can neither end a line nor move a cursor.
+/// A log that checks that a peer's bytes can neither end a line nor move a cursor.
 struct Lines;
 
 impl Log for Lines {

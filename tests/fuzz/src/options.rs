@@ -1,8 +1,9 @@
 //! Everything that is parsed from a user's text: arguments, environment, addresses, networks,
 //! terminators, sizes, times.
 //!
-//! The input is made of fields with NUL between them, as the system keeps arguments. One that
-//! begins with `SYNCHAT_` is an environment variable. The first is a value by itself, too.
+//! The input is a list of fields with NUL between them, as the system keeps arguments. A field that
+//! begins with `SYNCHAT_` is an environment variable. The first field is also parsed as a value by
+//! itself.
 
 #![no_main]
 
@@ -32,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     let variables: Vec<_> = fields.iter().filter(is_variable).copied().collect();
     parse(arguments, &variables);
 
-    // To look at each field by itself would cost more than it finds.
+    // To look at each field by itself costs more than it finds.
     let field = fields[0];
     a_terminator_prints_as_the_command_line_takes_it(field);
     if let Ok(text) = str::from_utf8(field) {
@@ -52,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What the command line makes of these, as text, if it accepts them as settings.
+/// Returns what the command line makes of these, as text, if it accepts them as settings.
 fn parse<'a>(arguments: impl IntoIterator<Item = &'a [u8]>, variables: &[&[u8]]) -> Option<String> {
     let owned = |bytes: &[u8]| -> OsString { OsStr::from_bytes(bytes).to_owned() };
     let environment = |name: &str| {
@@ -77,7 +78,7 @@ fn parse<'a>(arguments: impl IntoIterator<Item = &'a [u8]>, variables: &[&[u8]])
     }
 }
 
-/// All options that the help names, with their dashes.
+/// Returns all options that the help names, with their dashes.
 static OPTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let Ok(Invocation::Print(help)) = cli::parse(["-h".into()], |_| None) else {
         panic!("-h prints no help");

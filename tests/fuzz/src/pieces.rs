@@ -1,12 +1,13 @@
-//! What the targets make of the fuzzer's bytes: a stream, the reads that cut it, terminators.
+//! The values that the targets make of the fuzzer's bytes: a stream, the reads that cut it,
+//! terminators.
 
 use std::io::{self, ErrorKind, Read};
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use synchat::Terminator;
 
-/// The letters of the stream and of its terminators: all bytes, or so few that terminators, and
-/// beginnings that turn out to be none, are frequent.
+/// The letters of the stream and of its terminators. There are all bytes, or so few that
+/// terminators and their false starts are frequent.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Alphabet {
     All,
@@ -27,7 +28,7 @@ impl Alphabet {
     }
 }
 
-/// What ends a message.
+/// The end of a message.
 #[derive(Arbitrary, Debug)]
 pub enum Ending<'a> {
     Bytes(&'a [u8]),
@@ -48,16 +49,16 @@ impl Ending<'_> {
     }
 }
 
-/// Reads a stream as a script says, over and over. Each of its bytes is one read, of half as many
-/// bytes, or of all that are wanted if that is 0. An even one is preceded by an interruption, 1 by
-/// a timeout.
+/// Reads a stream as a script says, over and over. Each byte of the script is one read of half as
+/// many bytes, or of all that are wanted if the byte is 0. An interruption comes before an even
+/// byte, and a timeout before 1.
 pub struct Reads<'a> {
     stream: &'a [u8],
     script: &'a [u8],
     step: usize,
     /// This step's error has been returned.
     has_failed: bool,
-    /// How much of the stream was read.
+    /// The number of bytes of the stream that were read.
     pub given: usize,
     /// The reader was told of the end of the stream.
     pub has_ended: bool,
@@ -65,7 +66,7 @@ pub struct Reads<'a> {
 
 impl<'a> Reads<'a> {
     pub fn new(stream: &'a [u8], script: &'a [u8]) -> Self {
-        // Without a script all is read at once.
+        // Without a script everything is read at once.
         let script = if script.is_empty() { &[0] } else { script };
         Self {
             stream,

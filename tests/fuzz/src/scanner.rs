@@ -1,8 +1,9 @@
-//! The scanner, against an oracle that has all of the stream before it.
+//! The scanner, against an oracle that sees the whole stream.
 //!
-//! How a message is cut into pieces is chance. So the oracle does not foretell events; it knows the
-//! place behind the last one, and says of the next whether it may be. It looks from that place
-//! through all that was read, every time anew: quadratic, and without a state that could be wrong.
+//! The pieces of a message depend on the reads. So the oracle does not predict events. It knows the
+//! place behind the last event, and says whether the next one is allowed. For that it looks each
+//! time from this place through all that was read. That is quadratic, but has no state that could
+//! be wrong.
 
 #![no_main]
 
@@ -29,10 +30,10 @@ struct Case<'a> {
     stream: &'a [u8],
 }
 
-/// What a user does between two calls that bring events.
+/// An action of a user between two calls that bring events.
 #[derive(Arbitrary, Debug)]
 enum Action<'a> {
-    /// Nothing, so many times.
+    /// Nothing, this many times.
     Pause(u8),
     SetTerminator(Ending<'a>),
     Discard,
@@ -91,22 +92,24 @@ fuzz_target!(|case: Case<'_>| {
 struct Oracle<'a> {
     stream: &'a [u8],
     max_message: u64,
-    /// What is awaited; of a count, what remains of it.
+    /// The terminator that is awaited, or the rest of a count.
     terminator: Terminator,
-    /// How much of the stream was read.
+    /// The number of bytes of the stream that were read.
     received: usize,
     at_end: bool,
-    /// The place behind the last event. Of a message that is too long, the least that it can be:
-    /// its pieces are dropped unseen.
+    /// The place behind the last event. For a message that is too long it is the least possible
+    /// place, because its pieces are dropped unseen.
     place: usize,
     /// `TooLong` was the last event.
     place_is_a_guess: bool,
     /// Bytes of the message before `place`.
     length: u64,
     too_long: bool,
-    /// The bytes of a count have come. That it is over is told next, whatever is awaited by then.
+    /// The bytes of a count have come. The next event says that it is over, whatever is awaited by
+    /// then.
     count_is_over: bool,
-    /// A terminator stood at the place where all was discarded. If it had been found, it is told.
+    /// A terminator stood at the place where everything was discarded. If it had been found, it is
+    /// reported.
     may_have_been_found: bool,
 }
 
@@ -127,7 +130,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// How far it is known that there is nothing but data of this message.
+    /// Returns the place up to which there is only data of this message.
     fn data_end(&self) -> usize {
         match &self.terminator {
             _ if self.count_is_over => self.place,
@@ -147,7 +150,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Whether the message has come to its end at `place`.
+    /// Returns whether the message ends at `place`.
     fn is_whole(&self) -> bool {
         match &self.terminator {
             _ if self.count_is_over => true,
@@ -201,7 +204,7 @@ impl<'a> Oracle<'a> {
             _ => {}
         }
 
-        // All data was told or, if the message is too long, dropped.
+        // All data was delivered or, if the message is too long, dropped.
         if self.too_long {
             self.take_data(end);
         }
@@ -237,7 +240,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// Whether what was told does not say enough to foretell what an action does.
+    /// Returns whether the events so far do not say enough to predict an action.
     fn is_unsure(&self) -> bool {
         self.place_is_a_guess || self.may_have_been_found
     }

@@ -1,13 +1,13 @@
-//! Readers and writers that do all that a socket may do: cut, interrupt, fail, take little, and
-//! count.
+//! Readers and writers that do everything that a socket can do: cut, interrupt, fail, take little.
+//! They also count.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 
 use super::time_limit;
 
-/// Reads given chunks, one at a time, each after an interruption, then the end of the stream or an
-/// error.
+/// Reads given chunks, one at a time, each after an interruption. Then comes the end of the stream,
+/// or an error.
 pub(crate) struct Chunks<'a> {
     chunks: Vec<&'a [u8]>,
     interrupt: bool,
@@ -29,7 +29,7 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Fails at the end.
+    /// Makes it fail at the end.
     pub(crate) fn then_fails(mut self, kind: ErrorKind) -> Self {
         self.end = Some(kind);
         self
@@ -55,7 +55,7 @@ impl Read for Chunks<'_> {
     }
 }
 
-/// What happened on both sides of a conversation, in order.
+/// A call on either side of a conversation, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
     Read(usize),
@@ -122,8 +122,8 @@ impl Write for Noted<()> {
     }
 }
 
-/// Takes a few bytes at a time, each time after an interruption, and fails after so many if told
-/// so.
+/// Takes a few bytes at a time, each time after an interruption. Fails after `fails_after` bytes,
+/// if that is set.
 #[derive(Debug, Default)]
 pub(crate) struct Reluctant {
     pub(crate) taken: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What tests are made of.
+//! The parts of which tests are made.
 
 pub(crate) mod hostile;
 pub(crate) mod peer;

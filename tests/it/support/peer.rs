@@ -1,7 +1,7 @@
-//! A peer on a real socket whose test reads as a transcript: sends, expects, expects the end.
+//! A peer on a real socket. Its test reads as a transcript: sends, expects, expects the end.
 //!
-//! Every wait is bounded: a reply that does not come in ten seconds fails the test, with what came
-//! instead.
+//! Every wait is bounded. A reply that does not come in ten seconds fails the test, and the message
+//! shows what came instead.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,7 +12,7 @@ use synchat::Address;
 
 use super::time_limit;
 
-/// How long a test waits for anything.
+/// The longest time that a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connected client.
@@ -48,7 +48,7 @@ impl Peer {
         Self(socket)
     }
 
-    /// A second handle, for another thread.
+    /// Returns a second handle, for another thread.
     pub(crate) fn clone(&self) -> Self {
         Self(match &self.0 {
             Socket::Tcp(stream) => Socket::Tcp(stream.try_clone().unwrap()),
@@ -62,7 +62,7 @@ impl Peer {
         self
     }
 
-    /// For when the server may have closed.
+    /// Sends to a server that may have closed.
     pub(crate) fn tries_to_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         match &mut self.0 {
             Socket::Tcp(stream) => stream.write_all(bytes.as_ref()),
@@ -101,13 +101,13 @@ impl Peer {
         self
     }
 
-    /// Expects an orderly end of the stream: no byte more, and no reset.
+    /// Expects an orderly end of the stream: no more bytes, and no reset.
     pub(crate) fn expects_eof(&mut self) {
         let rest = self.reads_to_the_end();
         assert!(rest.is_empty(), "received more: {}", Shown(&rest));
     }
 
-    /// All that comes before an orderly end.
+    /// Returns all that comes before an orderly end.
     pub(crate) fn reads_to_the_end(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let mut buffer = vec![0; 1 << 16];
@@ -120,8 +120,8 @@ impl Peer {
         }
     }
 
-    /// Reads once. The kernel does not resume a read that has a timeout where a signal interrupts
-    /// it; this does.
+    /// Reads once. The kernel does not resume a read with a timeout that a signal has interrupted,
+    /// but this does.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let result = match &mut self.0 {
@@ -136,7 +136,7 @@ impl Peer {
     }
 }
 
-/// The beginning of what may be long.
+/// The beginning of bytes that can be many.
 struct Shown<'a>(&'a [u8]);
 
 impl std::fmt::Display for Shown<'_> {

@@ -1,7 +1,7 @@
-//! The real binary, as a child process that ends with its test.
+//! The real program, as a child process that ends with its test.
 //!
-//! Its output is read on threads of their own: so every wait for a line is bounded, and a server
-//! whose log nobody asks for does not stand still at a full pipe.
+//! Separate threads read its output. So every wait for a line is bounded, and a server whose log
+//! nobody reads is never blocked by a full pipe.
 
 use std::env;
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use synchat::Address;
 use super::peer::{PATIENCE, Peer};
 use super::time_limit;
 
-/// The binary, with an environment that sets none of its options and has no service manager.
+/// Returns the program, with an environment that sets no option and has no service manager.
 pub(crate) fn synchat() -> Command {
     time_limit::begins();
     let mut command = Command::new(env!("CARGO_BIN_EXE_synchat"));
@@ -35,7 +35,7 @@ pub(crate) fn synchat() -> Command {
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     run_to_its_end(synchat().args(arguments))
 }
@@ -50,8 +50,8 @@ pub(crate) fn run_to_its_end(command: &mut Command) -> Output {
     Running::from(child).ends()
 }
 
-/// Expects that a run has ended with this exit code and one line on standard error, nothing
-/// printed, and returns that line.
+/// Expects that a run has ended with this exit code, one line on standard error and nothing
+/// printed. Returns that line.
 #[track_caller]
 pub(crate) fn complaint(output: &Output, code: i32) -> String {
     let [stdout, stderr] =
@@ -66,15 +66,15 @@ pub(crate) fn complaint(output: &Output, code: i32) -> String {
     line.to_owned()
 }
 
-/// Sends a signal, which is named without SIG, to a process.
+/// Sends a signal to a process. The name has no SIG.
 pub(crate) fn send(signal: &str, id: u32) {
-    // `std` sends none, and a shell has `kill` built in.
+    // `std` cannot send signals, and every shell has `kill` built in.
     let script = format!("kill -{signal} {id}");
     let status = Command::new("sh").args(["-c", &script]).status();
     assert!(status.is_ok_and(|status| status.success()), "{script}");
 }
 
-/// A child process, which is killed if its test ends first.
+/// A child process. It is killed if its test ends first.
 pub(crate) struct Running {
     child: Child,
     stdout: Option<Lines>,
@@ -96,7 +96,7 @@ impl From<Child> for Running {
 }
 
 impl Running {
-    /// Begins to read standard error, from the other end of a pipe that it was given.
+    /// Begins to read standard error, through a pipe whose other end the process has.
     pub(crate) fn logs_to(&mut self, pipe: PipeReader) {
         self.stderr = Some(Lines::of(pipe));
     }
@@ -105,14 +105,13 @@ impl Running {
         self.child.id()
     }
 
-    /// The next line that it prints, with its end; nothing at the end of what it prints.
+    /// Returns the next line that it prints, with its end, or nothing at the end of the output.
     pub(crate) fn prints(&self) -> String {
         let line = self.stdout.as_ref().and_then(Lines::next);
         line.unwrap_or_default()
     }
 
-    /// Waits for the end that the process comes to by itself; what it printed where nobody piped it
-    /// is empty.
+    /// Waits until the process ends by itself. Output that nobody piped is empty.
     pub(crate) fn ends(mut self) -> Output {
         let [stdout, stderr] = [&self.stdout, &self.stderr]
             .map(|lines| lines.as_ref().map(Lines::rest).unwrap_or_default());
@@ -123,7 +122,7 @@ impl Running {
         }
     }
 
-    /// Waits, after the ends of both pipes: most often the process has ended with them.
+    /// Waits for the exit, after both pipes have ended. Most often the process has ended with them.
     fn exit_status(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -144,7 +143,7 @@ impl Drop for Running {
     }
 }
 
-/// The lines of a pipe, read as they come.
+/// The lines of a pipe. A thread reads them as they come.
 struct Lines(Receiver<Vec<u8>>);
 
 impl Lines {
@@ -163,7 +162,7 @@ impl Lines {
         Self(lines)
     }
 
-    /// The next line with its end, or nothing where the pipe has ended.
+    /// Returns the next line with its end, or nothing if the pipe has ended.
     fn next(&self) -> Option<String> {
         match self.0.recv_timeout(PATIENCE) {
             Ok(line) => Some(String::from_utf8(line).expect("it prints text")),
@@ -172,7 +171,7 @@ impl Lines {
         }
     }
 
-    /// All lines up to the end of the pipe.
+    /// Returns all lines up to the end of the pipe.
     fn rest(&self) -> String {
         std::iter::from_fn(|| self.next()).collect()
     }
@@ -217,14 +216,14 @@ impl ServerProcess {
         };
 
         let address = address.parse().expect("the greeting has an address");
-        // Its thread is not one of those that a test may count.
+        // A test that counts threads must not count this one.
         eventually("the greeting's thread has ended", || {
             !has_thread(process.id(), "greeting")
         });
         (Self { process, address }, greeting)
     }
 
-    /// Starts this command as it is, and waits for nothing: its test knows where it will listen.
+    /// Starts this command as it is, and does not wait: the test knows where it will listen.
     pub(crate) fn starts_unheard(command: &mut Command, address: Address) -> Self {
         let process = Running::from(command.spawn().expect("the binary starts"));
         Self { process, address }
@@ -238,13 +237,13 @@ impl ServerProcess {
         self.process.child.id()
     }
 
-    /// The counts, as it logs them when it is asked for them.
+    /// Returns the report, as the server logs it on request.
     pub(crate) fn counts(&mut self) -> String {
         self.signal("USR1");
         self.logs(" report: ")
     }
 
-    /// The memory that it has taken up, in KiB.
+    /// Returns the resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.status("VmRSS")
     }
@@ -253,12 +252,12 @@ impl ServerProcess {
         self.status("Threads")
     }
 
-    /// A new client of this server.
+    /// Connects a new client.
     pub(crate) fn client(&self) -> Peer {
         Peer::connects(&self.address)
     }
 
-    /// Begins to read the log of a server that was given a pipe of its test's.
+    /// Begins to read the log, for a server whose test has made the pipe.
     pub(crate) fn logs_to(&mut self, pipe: PipeReader) {
         self.process.logs_to(pipe);
     }
@@ -289,25 +288,24 @@ impl ServerProcess {
         }
     }
 
-    /// Sends the server a signal, which is named without SIG.
+    /// Sends the server a signal. The name has no SIG.
     pub(crate) fn signal(&self, signal: &str) {
         send(signal, self.id());
     }
 
-    /// Waits for the end that the server comes to by itself, and returns what more it printed and
-    /// logged.
+    /// Waits until the server ends by itself, and returns the rest of its output and log.
     pub(crate) fn ends(self) -> Output {
         self.process.ends()
     }
 
-    /// Waits for the end that the server comes to by itself, and returns its exit status and what
-    /// more it logged.
+    /// Waits until the server ends by itself, and returns its exit status and the rest of its log.
     pub(crate) fn ends_with_log(self) -> (ExitStatus, String) {
         let Output { status, stderr, .. } = self.process.ends();
         (status, String::from_utf8(stderr).expect("it logs text"))
     }
 
-    /// The line of this name in `/proc/PID/status`, as a number: `Threads`, or `VmRSS` in KiB.
+    /// Returns the number in the line of this name in `/proc/PID/status`: `Threads`, or `VmRSS` in
+    /// KiB.
     pub(crate) fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(path).expect("the server runs");
@@ -317,13 +315,13 @@ impl ServerProcess {
         number.unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
-    /// How many descriptors it has open.
+    /// Returns how many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.id()));
         open.expect("the server runs").count()
     }
 
-    /// Ends the server at once, and returns what more it printed and logged.
+    /// Kills the server, and returns the rest of its output and log.
     pub(crate) fn killed(mut self) -> (String, String) {
         self.process.child.kill().expect("it can be killed");
         let [printed, logged] = [&self.process.stdout, &self.process.stderr]
@@ -332,7 +330,7 @@ impl ServerProcess {
     }
 }
 
-/// Waits until a file has so many lines with these words in them, and returns its text.
+/// Waits until a file has this many lines with these words, and returns its text.
 #[track_caller]
 pub(crate) fn file_with(path: &Path, count: usize, words: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
@@ -349,7 +347,7 @@ pub(crate) fn file_with(path: &Path, count: usize, words: &str) -> String {
     }
 }
 
-/// Whether a process has a thread of this name.
+/// Returns whether a process has a thread of this name.
 fn has_thread(id: u32, name: &str) -> bool {
     let threads = fs::read_dir(format!("/proc/{id}/task"));
     threads.into_iter().flatten().flatten().any(|thread| {
@@ -368,7 +366,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The number behind `name=` in a log line, 0 if it is not there.
+/// Returns the number behind `name=` in a log line, or 0 if it is not there.
 pub(crate) fn number(line: &str, name: &str) -> u64 {
     let field = line
         .split_whitespace()
@@ -376,7 +374,7 @@ pub(crate) fn number(line: &str, name: &str) -> u64 {
     field.map_or(0, |number| number.parse().expect("it is a number"))
 }
 
-/// A directory of one test, which goes with it.
+/// A directory of one test. It goes with the test.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -388,19 +386,19 @@ impl Directory {
             let path = env::temp_dir().join(format!("synchat-test-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Self(path),
-                // Of a test run that was killed.
+                // A killed run has left this one.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("{} cannot be made: {error}", path.display()),
             }
         }
     }
 
-    /// The path of this name in it.
+    /// Returns the path of this name in it.
     pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)
     }
 
-    /// The address of a Unix socket of this name in it.
+    /// Returns the address of a Unix socket of this name in it.
     pub(crate) fn socket(&self, name: impl AsRef<OsStr>) -> String {
         let path = self.at(name.as_ref());
         format!("unix:{}", path.to_str().expect("its path is text"))

@@ -1,22 +1,21 @@
-//! A handler that writes down what it is told, and does what a test wants done.
+//! A handler that notes what it is told, and does what a test wants.
 
 use synchat::{Chat, CloseReason, Handler, HandlerResult};
 
 use super::time_limit;
 
-/// What a handler was told.
+/// A callback, as a handler was told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     Connect,
-    /// Adjacent pieces are one, since how data is cut is chance.
+    /// Adjacent pieces are joined, because the cuts between them depend on the reads.
     Data(Vec<u8>),
     Found,
     TooLong(u64),
     Close(String),
 }
 
-/// Writes down what it hears, and calls `act` after each time, with what was heard last as it was
-/// heard.
+/// Notes what it hears, and calls `act` after each callback, with what that callback was told.
 pub(crate) struct Script<F> {
     pub(crate) heard: Vec<Heard>,
     act: F,
@@ -40,7 +39,7 @@ impl<F: FnMut(&Heard, &mut Chat) -> HandlerResult> Script<F> {
         result
     }
 
-    /// The messages that were told to be whole.
+    /// Returns the whole messages.
     pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         let mut data = Vec::new();
