@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs one fuzz target, and says in a line what came of it: tests/fuzz/run.sh BINARY SECONDS, at the
-# project's root. The committed corpus is only read; what is found goes below target/fuzz.
+# Runs one fuzz target, and prints its result in one line: tests/fuzz/run.sh BINARY SECONDS, in the
+# project's root. It only reads the committed corpus. New inputs go below target/fuzz.
 set -u
 binary=$1 seconds=$2
 name=$(basename "$binary")

@@ -3,16 +3,17 @@
 
     python3 tests/golden/record.py
 
-writes traces.txt, next to this file, and reproduces it byte for byte: the seed is fixed, and
-nothing depends on time, addresses or hashes. It was recorded with CPython 3.11, the last version
-that has asynchat.
+writes traces.txt, next to this file. It writes the same file again, byte for byte: the seed is
+fixed, and nothing depends on time, addresses or hashes. CPython 3.11 is the last version that has
+asynchat.
 
-Each case is a terminator, a list of reads, and a script of what the handler does. It is played
-twice. Once by `asynchat.async_chat` as it is, over a socket that hands out the reads. And once by
-`Revised`, a subclass in which each deliberate difference of the crate from asynchat is a switch.
-With all switches off it has to do what asynchat does, in every case, or the recording fails: so it
-is known to differ by the switches alone. With all of them on it says what the crate promises. If
-the two disagree the case is tagged with the smallest set of switches that explains the promise.
+Each case is a terminator, a list of reads, and a script of the handler's actions. It is played
+twice. First, `asynchat.async_chat` plays it as it is, over a socket that returns the reads. Then
+`Revised` plays it, a subclass in which each deliberate difference of the crate from asynchat is a
+switch. With all switches off it must do what asynchat does, in every case, or the recording fails.
+So it differs only by the switches. With all switches on, its trace is what the crate promises. If
+the two traces differ, the case is tagged with the smallest set of switches that explains the
+promise.
 """
 
 import itertools
@@ -76,7 +77,7 @@ HEADER = """\
 
 
 class Case:
-    """A conversation: everything but what comes of it."""
+    """A conversation, without its result."""
 
     def __init__(self, pace, terminator, reads, script):
         self.pace = pace
@@ -121,7 +122,7 @@ def action_text(action):
 
 
 class FakeSocket:
-    """As much of a socket as asyncore asks for."""
+    """The parts of a socket that asyncore uses."""
 
     def __init__(self, reads, most_per_send):
         self.reads = list(reads)
@@ -150,7 +151,7 @@ class FakeSocket:
 
 
 class Recorder(asynchat.async_chat):
-    """asynchat as it is, with a handler that notes what it is told and follows a script."""
+    """asynchat as it is. The handler notes what it is told, and follows a script."""
 
     def __init__(self, case):
         self.case = case
@@ -217,7 +218,7 @@ class Recorder(asynchat.async_chat):
 
 
 class Revised(Recorder):
-    """asynchat with some of the differences; with all of them it is what the crate promises."""
+    """asynchat with some of the differences. With all of them it does what the crate promises."""
 
     def __init__(self, case, differences):
         self.differences = frozenset(differences)
@@ -256,7 +257,7 @@ class Revised(Recorder):
                 self.close()
 
     def parse(self):
-        """Goes on to the next callback or two. False if there is more to be read first."""
+        """Goes on to the next callback or two. Returns False if it must read more first."""
         terminator = self.terminator
         if not terminator:
             self.deliver(len(self.ac_in_buffer))
@@ -337,7 +338,7 @@ class Revised(Recorder):
 
 
 def play(chat):
-    """asyncore.loop, without its select: what is read may always be read and written."""
+    """asyncore.loop without its select: the socket can always be read and written."""
     while chat.end is None:
         if chat.readable():
             asyncore.read(chat)
@@ -365,7 +366,7 @@ class Author:
         return self.random.randrange(number) == 0
 
     def pick_terminator(self, simple=False):
-        """A simple one never holds bytes back, so that pieces are cut where reads are."""
+        """A simple terminator never holds bytes back, so pieces are cut where reads are."""
         kind = self.random.randrange(30)
         if kind < 18:
             choices = [term for term in TERMINATORS if not simple or len(term) == 1]

@@ -1,5 +1,5 @@
 """Connects to HOST PORT from each SOURCE in turn, asks each connection for an echo, and prints the
-line that comes. All stay open until the last has been asked."""
+line that comes. All connections stay open until the last one was asked."""
 
 import socket
 import sys

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Looks for the tools that the tests in this folder use. Installs Debian's packages of those that
-# are missing, as root; otherwise names them and fails.
+# Looks for the tools that the tests in this folder use. As root, it installs the Debian packages of
+# those that are missing. Otherwise it names them and fails.
 set -eu
-# Where Debian has what administrators use.
+# Debian keeps the tools of administrators here.
 PATH=$PATH:/usr/sbin:/sbin
 
 missing() {

@@ -53,14 +53,17 @@ fn a_test_that_hangs_ends_the_run_and_its_server() {
 
 fn hangs_with_a_server() -> ! {
     const LIMIT: Duration = Duration::from_secs(1);
+
+    // The limit of a test that has ended does no harm.
     let earlier = thread::Builder::new()
         .name("time_limits::earlier".to_owned())
         .spawn(|| time_limit::begins_with(LIMIT));
     earlier.unwrap().join().unwrap();
 
-    time_limit::begins_with(LIMIT);
     let server = ServerProcess::starts(&[]);
     println!("serves on {}", server.address());
+
+    time_limit::begins_with(LIMIT);
     loop {
         thread::park();
     }
