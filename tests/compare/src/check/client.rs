@@ -1,9 +1,9 @@
-//! A client that a row is told with: it sends, and says what it saw in place of what it expects.
+//! The client of a row. It sends bytes, and reports any answer that it did not expect.
 //!
-//! Blocking calls on one socket, without a thread, each with a time limit that is set just before
-//! it: [`STEP`] for one wait, [`ROW`] for all waits of a row together, so a server that sends a
-//! byte now and then holds nobody up. That costs a system call for each read and write, which
-//! nobody counts here. A machine so busy that a server does not run for [`STEP`] fails it unjustly.
+//! It makes blocking calls on one socket, without a thread. Each call has a timeout: [`STEP`] for
+//! one wait, [`ROW`] for all waits of a row together. A server that sends a byte now and then
+//! cannot hold the check up. The cost is one more system call for each read and write. On a machine
+//! so busy that a server does not run for [`STEP`], a correct server fails.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The longest wait for a read or a write: far above what a server needs on a busy machine.
+/// The timeout of one read or write. It is far above what a server needs on a busy machine.
 pub const STEP: Duration = Duration::from_secs(2);
 
-/// The longest that a row takes.
+/// The timeout of a whole row.
 pub const ROW: Duration = Duration::from_secs(5);
 
-/// The most that goes in one write. Less than the whole of it within a wait is taken for none:
-/// where buffers are full, a few bytes still trickle into them.
+/// The most bytes of one write. A chunk that is not written whole within a wait counts as blocked:
+/// a few bytes still fit into buffers that are nearly full.
 pub const CHUNK: usize = 128 * 1024;
 
-/// A server that ends a conversation may say why, in so many bytes.
+/// A server that ends a conversation may say why in this many bytes.
 const COMPLAINT: usize = 256;
 
-/// The server as one row meets it.
+/// The server as seen by one row.
 pub struct Server {
     address: SocketAddr,
-    /// When the row has to be done.
+    /// The deadline of the row.
     end: Instant,
 }
 
 impl Server {
-    /// The row's time begins.
+    /// Starts the row's time.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -43,7 +43,8 @@ impl Server {
     pub fn connect(&self) -> Result<Client> {
         let stream = TcpStream::connect_timeout(&self.address, left(self.end, STEP)?)
             .map_err(|error| anyhow::anyhow!("no connection: {}", in_words(&error)))?;
-        // Where a row cuts its bytes in two, they have to leave in two.
+
+        // A row that cuts its bytes in two needs them to leave in two packets.
         stream.set_nodelay(true)?;
         Ok(Client {
             stream,
@@ -51,7 +52,7 @@ impl Server {
         })
     }
 
-    /// Whatever the row did to the server, a client that comes now gets its line.
+    /// Checks that a new client still gets its line, whatever the row did to the server.
     pub fn serves_another(&self) -> Result<()> {
         self.connect()
             .and_then(|client| client.says(b"another"))
@@ -65,7 +66,7 @@ pub struct Client {
     end: Instant,
 }
 
-/// What a read came to.
+/// The result of a read.
 enum Got {
     Bytes(usize),
     /// The server ended the stream.
@@ -77,7 +78,7 @@ enum Got {
 }
 
 impl Client {
-    /// All of `bytes` go, in one write up to [`CHUNK`].
+    /// Sends all of `bytes`, in one write up to [`CHUNK`].
     pub fn sends(&self, bytes: &[u8]) -> Result<()> {
         let sent = self.sends_until_blocked(bytes, STEP)?;
         ensure!(
@@ -88,12 +89,13 @@ impl Client {
         Ok(())
     }
 
-    /// Sends without reading, until all has gone or a chunk does not go within `patience`. Returns
-    /// how many bytes went.
+    /// Sends without reading, until all is sent or a chunk does not fit within `patience`. Returns
+    /// the number of bytes sent.
     pub fn sends_until_blocked(&self, bytes: &[u8], patience: Duration) -> Result<usize> {
         let mut sent = 0;
         for chunk in bytes.chunks(CHUNK) {
             let patience = left(self.end, patience)?;
+
             self.stream.set_write_timeout(Some(patience))?;
             let went = match (&self.stream).write(chunk) {
                 Ok(count) => count,
@@ -104,9 +106,11 @@ impl Client {
                     bytes.len()
                 ),
             };
+
             sent += went;
-            // What cuts a blocking write short is its time limit; or a signal, and those that this
-            // program handles are to end it.
+
+            // A blocking write is cut short by its timeout or by a signal. The signals that this
+            // program handles end it anyway.
             if went < chunk.len() {
                 break;
             }
@@ -114,14 +118,14 @@ impl Client {
         Ok(sent)
     }
 
-    /// Half-closes: no more is sent, and everything may still be received.
+    /// Half-closes the connection: sends no more, and can still receive.
     pub fn ends_sending(&self) -> Result<()> {
         self.stream
             .shutdown(Shutdown::Write)
             .map_err(|error| anyhow::anyhow!("{} before all was answered", in_words(&error)))
     }
 
-    /// The next bytes to come are these.
+    /// Receives bytes and checks that they are these.
     pub fn expects(&self, expected: &[u8]) -> Result<()> {
         let mut received = 0;
         self.compares(expected, &mut received)
@@ -142,6 +146,7 @@ impl Client {
                 Got::Reset => bail!("reset"),
                 Got::Nothing => bail!("no answer within {STEP:?}"),
             };
+
             let (got, wanted) = (&buffer[..count], &rest[..count]);
             if let Some(at) = (0..count).find(|&at| got[at] != wanted[at]) {
                 bail!(
@@ -152,21 +157,22 @@ impl Client {
                     wanted[at]
                 );
             }
+
             *received += count;
         }
         Ok(())
     }
 
-    /// A line goes, without its terminator in `line`, and comes back.
+    /// Sends a line and checks that it comes back. `line` has no terminator.
     ///
-    /// At the end of a row it shows that nothing came beyond what was expected.
+    /// At the end of a row it shows that no unexpected bytes came before.
     pub fn says(&self, line: &[u8]) -> Result<()> {
         let line = [line, b"\r\n"].concat();
         self.sends(&line)?;
         self.expects(&line)
     }
 
-    /// The server ends the stream, in order and without a further byte.
+    /// Checks that the server ends the stream in order and sends no further byte.
     pub fn expects_eof(&self) -> Result<()> {
         let mut buffer = [0; 32];
         match self.receive(&mut buffer)? {
@@ -177,8 +183,9 @@ impl Client {
         }
     }
 
-    /// The server ends the connection in whatever way, with at most one short line before.
+    /// Checks that the server ends the connection in any way, with at most one short line before.
     pub fn expects_cut_off(&self) -> Result<()> {
+        // Receive up to the end.
         let mut buffer = [0; COMPLAINT + 1];
         let mut received = 0;
         loop {
@@ -193,6 +200,8 @@ impl Client {
                 shown(&buffer[..32])
             );
         }
+
+        // One line may say why.
         let complaint = &buffer[..received];
         let ends = complaint.iter().filter(|&&byte| byte == b'\n').count();
         ensure!(
@@ -203,7 +212,7 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the connection by a reset: what is on its way in either direction is lost.
+    /// Ends the connection with a reset. Bytes on their way in either direction are lost.
     pub fn resets(self) -> Result<()> {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
         Ok(())
@@ -217,7 +226,7 @@ impl Client {
                 Ok(count) => Ok(Got::Bytes(count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Got::Reset),
-                // Less than a whole step where the row's end came first.
+                // The row's deadline may have cut the wait short.
                 Err(error) if is_timeout(&error) => left(self.end, STEP).map(|_| Got::Nothing),
                 Err(error) => Err(error.into()),
             };
@@ -225,14 +234,14 @@ impl Client {
     }
 }
 
-/// What is left until `end`, at most `patience`, more than nothing.
+/// Returns the time left until `end`, at most `patience`. Fails if none is left.
 fn left(end: Instant, patience: Duration) -> Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     ensure!(!left.is_zero(), "not done within {ROW:?}");
     Ok(left.min(patience))
 }
 
-/// How far an answer went: in lines, where there are several.
+/// Says how much of an answer came: in lines if there are several, else in bytes.
 fn so_far(expected: &[u8], received: usize) -> String {
     let lines = |bytes: &[u8]| bytes.windows(2).filter(|pair| pair == b"\r\n").count();
     match lines(expected) {
@@ -241,12 +250,12 @@ fn so_far(expected: &[u8], received: usize) -> String {
     }
 }
 
-/// Bytes of a server, made fit for a terminal.
+/// Escapes a server's bytes for a terminal.
 fn shown(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
 }
 
-/// A socket's time limit shows as either, by system and call.
+/// A socket's timeout shows as one or the other, depending on system and call.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
@@ -256,7 +265,7 @@ fn in_words(error: &io::Error) -> String {
         ErrorKind::ConnectionRefused => "refused".to_owned(),
         ErrorKind::ConnectionReset => "reset".to_owned(),
         ErrorKind::BrokenPipe | ErrorKind::NotConnected => "closed".to_owned(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("none within {STEP:?}"),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("timed out after {STEP:?}"),
         _ => error.to_string(),
     }
 }

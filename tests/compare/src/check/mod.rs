@@ -1,12 +1,12 @@
-//! The check: what an echo of lines has to get right, from outside, before its speed counts.
+//! Checks from outside that a server is a correct line echo, before its speed counts.
 //!
-//! A server that does less than the others is faster than they are, so each has to pass the same
-//! rows first. A row has connections of its own and a few seconds; rows go one after the other, the
-//! rough ones last, so that one mistake shows as one row wherever it can. The price: a server that
-//! answers nothing at all takes half a minute to be found out.
+//! A server that does less work than the others is faster, so all servers are checked by the same
+//! rows first. Each row has its own connections and a few seconds. Rows run one after the other,
+//! the rough ones last, so one mistake shows as one failed row wherever possible. The cost is that
+//! a server that never answers takes half a minute.
 //!
-//! What nobody can see from outside is how the bytes of one write were read. Where a cut matters,
-//! the row makes the server show that it has read what comes before it, or else pauses a little.
+//! From outside nobody can see how a server reads the bytes of one write. Where a cut matters, the
+//! row waits for a sign that the server has read the first part, or else pauses a little.
 
 mod client;
 
@@ -20,23 +20,23 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::record::Row;
 use client::{CHUNK, Client, STEP, Server};
 
-/// The longest line that a server has to take, without its terminator.
+/// The longest line that a server must accept, without its terminator.
 pub const LIMIT: usize = 64 * 1024;
 
-/// So many connections are open at once in the row that has the most.
+/// The most connections that a row has open at once.
 pub const MOST_CONNECTIONS: usize = 200;
 
-/// Of the lines that are sent by the megabyte.
+/// The length of the lines that are sent by the megabyte.
 const LONG_LINE: usize = 4096;
 
-/// What a server may take of a client that never reads. Above all that the kernel's buffers hold
-/// between the two, and little beside a machine's memory.
+/// A server must not read this much from a client that never reads. It is more than the kernel's
+/// buffers hold, and little compared with a machine's memory.
 const TOO_MUCH: usize = 64 << 20;
 
-/// Asks one thing of the server. An error says what was seen instead.
+/// Tries one thing. An error says what was seen instead.
 type Asks = fn(&Server) -> Result<()>;
 
-/// The rows in their order, by their fixed names.
+/// The rows in their order, with their fixed names.
 const ROWS: [(&str, Asks); 15] = [
     ("split-terminator", split_terminator),
     ("one-byte-drip", one_byte_drip),
@@ -55,47 +55,51 @@ const ROWS: [(&str, Asks); 15] = [
     ("reset", reset),
 ];
 
-/// Tries every row on the server at `address`; `progress` hears of each as it is done. A row that
-/// fails does not keep the others from being tried; `stop`, once it is set, does.
+/// Tries every row on the server at `address`, and passes each result to `progress`. After a failed
+/// row it goes on. Once `stop` is set, it ends.
 pub fn check(address: SocketAddr, stop: &AtomicBool, progress: &mut dyn FnMut(&Row)) -> Vec<Row> {
     ROWS.iter()
         .take_while(|_| !stop.load(Ordering::Relaxed))
         .map(|(name, asks)| {
             let outcome = asks(&Server::new(address));
+
             let row = Row {
                 name: (*name).to_owned(),
                 passed: outcome.is_ok(),
                 seen: outcome.map_or_else(|error| format!("{error:#}"), |()| String::new()),
             };
+
             progress(&row);
             row
         })
         .collect()
 }
 
-/// Whether a connection can be made at all.
+/// Checks that a connection can be made at all.
 ///
 /// # Errors
 ///
-/// Where it cannot, so that a wrong address is not taken for a server that fails every row.
+/// Returns an error if it cannot. Otherwise a wrong address would look like a server that fails
+/// every row.
 pub fn listens(address: SocketAddr) -> Result<()> {
     match TcpStream::connect_timeout(&address, STEP) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             bail!("nothing listens at {address}")
         }
-        Err(error) => Err(error).with_context(|| format!("{address} cannot be reached")),
+        Err(error) => Err(error).with_context(|| format!("cannot reach {address}")),
     }
 }
 
-/// A line comes back whole wherever two reads part it, between `\r` and `\n`, too. A server that
-/// searches each read on its own is fast, and wrong as soon as the network is slow.
+/// A line comes back whole wherever it is split between two reads, even between `\r` and `\n`. A
+/// server that searches each read separately is fast, but wrong on a slow network.
 fn split_terminator(server: &Server) -> Result<()> {
     let client = server.connect()?;
-    // One line at a time: a terminator that is missed between two lines is echoed all the same.
+
+    // One line at a time: a terminator missed between two lines would be echoed anyway.
     for line in [&b"ab\r\n"[..], b"c\r\r\n"] {
         for cut in 1..line.len() {
-            // The reply to the line ahead is the sign that the first part has been read.
+            // The reply to the line "ahead" shows that the first part has been read.
             client.sends(&[b"ahead\r\n", &line[..cut]].concat())?;
             client.expects(b"ahead\r\n")?;
             client.sends(&line[cut..])?;
@@ -104,24 +108,27 @@ fn split_terminator(server: &Server) -> Result<()> {
                 .with_context(|| format!("{} cut at {cut}", line.escape_ascii()))?;
         }
     }
+
     client.says(b"last")
 }
 
-/// Lines come back whole where every byte comes alone: a server may not count on whole lines in a
-/// read, however many reads a line takes.
+/// Lines come back whole if every byte arrives alone. A server must not expect a whole line in one
+/// read.
 fn one_byte_drip(server: &Server) -> Result<()> {
     let lines = numbered(64, 16);
     let client = server.connect()?;
+
     for byte in lines.chunks(1) {
         client.sends(byte)?;
-        // So that most of them are read alone.
+        // With a pause, the server reads most bytes alone.
         thread::sleep(Duration::from_micros(300));
     }
+
     client.expects(&lines)?;
     client.says(b"last")
 }
 
-/// An empty line is a line: to drop it saves a reply.
+/// An empty line is a line. A server that drops it saves a reply.
 fn empty_line(server: &Server) -> Result<()> {
     let lines = b"\r\na\r\n\r\n\r\nb\r\n";
     let client = server.connect()?;
@@ -130,7 +137,7 @@ fn empty_line(server: &Server) -> Result<()> {
     client.says(b"last")
 }
 
-/// A `\r` or a `\n` alone is data: to search for one byte is less work than for two.
+/// A single `\r` or `\n` is data. Searching for one byte would be less work than for two.
 fn lone_cr_and_lf(server: &Server) -> Result<()> {
     let lines = b"a\rb\nc\r\r\n\n\r\n\r\r\n\n\r\r\nd\r\n";
     let client = server.connect()?;
@@ -139,18 +146,20 @@ fn lone_cr_and_lf(server: &Server) -> Result<()> {
     client.says(b"last")
 }
 
-/// Every other byte is data, too, in any order: no text, no encoding, no end at a zero.
+/// Every other byte is data, too, in any order. Lines are not text, have no encoding, and do not
+/// end at a zero byte.
 fn binary(server: &Server) -> Result<()> {
     let values = (0..=u8::MAX).filter(|byte| !b"\r\n".contains(byte));
     let mut line: Vec<u8> = values.clone().chain(values.rev()).collect();
     line.extend(b"\r\n");
+
     let client = server.connect()?;
     client.sends(&line)?;
     client.expects(&line)?;
     client.says(b"last")
 }
 
-/// A thousand lines in one write: all come back, in order. The pipelined loads count on it.
+/// A thousand lines in one write all come back, in order. The pipelined workloads rely on it.
 fn pipelined_1000(server: &Server) -> Result<()> {
     let lines = numbered(1000 * 32, 32);
     let client = server.connect()?;
@@ -159,37 +168,40 @@ fn pipelined_1000(server: &Server) -> Result<()> {
     client.says(b"last")
 }
 
-/// A line exactly at the limit comes back, wherever it is cut: the limit is the same for all, and
-/// the terminator is not a part of it.
+/// A line exactly at the limit comes back, wherever it is cut. The limit is the same for all
+/// servers, and does not include the terminator.
 fn exact_limit(server: &Server) -> Result<()> {
     let mut line = vec![b'x'; LIMIT];
     line.extend(b"\r\n");
+
     let client = server.connect()?;
     for cut in [0, LIMIT, LIMIT + 1] {
         client.sends(&line[..cut])?;
-        // No sign shows that this much was read. Where it was not, the row asks a little less.
+        // No sign shows that the server has read this much. If it has not, the row only tests less.
         thread::sleep(Duration::from_millis(5));
         client.sends(&line[cut..])?;
         client
             .expects(&line)
             .with_context(|| format!("cut at {cut}"))?;
     }
+
     client.says(b"last")
 }
 
-/// A byte more, and the server ends the connection without an echo; others are still served. A
-/// server without a limit can be made to use any memory, and saves a comparison.
+/// A line one byte longer ends the connection without an echo, and other clients are still served.
+/// A server without a limit saves a comparison, but a client can fill its memory.
 fn over_limit(server: &Server) -> Result<()> {
     let mut line = vec![b'x'; LIMIT + 1];
     line.extend(b"\r\n");
+
     let client = server.connect()?;
-    // That it cannot all be sent is no mistake: the server may have ended the connection already.
+    // The server may end the connection before all is sent, so a failed write is no mistake.
     let _ = client.sends(&line);
     client.expects_cut_off()?;
     server.serves_another()
 }
 
-/// The limit holds for a line whose terminator never comes: that is the one that fills the memory.
+/// The limit also holds for a line whose terminator never comes. That line would fill the memory.
 fn endless_line(server: &Server) -> Result<()> {
     let client = server.connect()?;
     let _ = client.sends(&vec![b'x'; 16 * LIMIT]);
@@ -197,7 +209,7 @@ fn endless_line(server: &Server) -> Result<()> {
     server.serves_another()
 }
 
-/// A client that says that it is done gets its replies, then the end: each line is owed one.
+/// A client that half-closes gets all its replies, then the end of the stream.
 fn eof_without_tail(server: &Server) -> Result<()> {
     let client = server.connect()?;
     client.sends(b"abc\r\n")?;
@@ -206,65 +218,74 @@ fn eof_without_tail(server: &Server) -> Result<()> {
     client.expects_eof()
 }
 
-/// What follows the last terminator is no line, and no byte of it comes back. Many a library hands
-/// it out as a line, and the server has to look.
+/// Bytes after the last terminator are not a line, and must not come back. Many libraries return
+/// them as a line, so the server must look.
 fn eof_with_tail(server: &Server) -> Result<()> {
     for tail in ["def", "def\r", "\r"] {
         let client = server.connect()?;
         client.sends(&[b"abc\r\n", tail.as_bytes()].concat())?;
+
         client.ends_sending()?;
         client
             .expects(b"abc\r\n")
             .and_then(|()| client.expects_eof())
             .with_context(|| format!("tail {tail:?}"))?;
     }
+
     Ok(())
 }
 
-/// The same with a megabyte of replies, none of them read before the client was done: the server
-/// may not take the client's end for its own.
+/// Sends a megabyte of lines, half-closes, and only then reads the replies. The server must not
+/// stop because the client has finished sending.
 fn half_close_1mib(server: &Server) -> Result<()> {
     let lines = numbered(1 << 20, LONG_LINE);
     let client = server.connect()?;
     let (mut sent, mut answered) = (0, 0);
+
+    // Send everything, and read as little as possible.
     loop {
         let count = client.sends_until_blocked(&lines[sent..], Duration::from_millis(100))?;
         sent += count;
         if sent == lines.len() {
             break;
         }
-        // The server may stop reading while its replies are not read: then those are due first.
+
+        // The server may stop reading until its replies are read. Then read those first.
         let whole = sent - sent % LONG_LINE;
         ensure!(
             whole > answered,
-            "reads no more after {sent} of {} bytes, with all of them answered",
+            "stopped reading after {sent} of {} bytes, although it had answered all of them",
             lines.len()
         );
         client.expects(&lines[answered..whole])?;
         answered = whole;
     }
+
+    // Half-close, and read the rest.
     client.ends_sending()?;
     client.expects(&lines[answered..])?;
     client.expects_eof()
 }
 
-/// Two hundred connections at once, each with a line in two parts: each gets its own back.
+/// Two hundred connections at once each send a line in two parts, and each gets its own line back.
 fn many_at_once(server: &Server) -> Result<()> {
     const MANY: usize = MOST_CONNECTIONS;
     let at = |number: usize| format!("client {} of {MANY}", number + 1);
     let mut clients = Vec::new();
     for number in 0..MANY {
-        // Served before the next one comes: how many may wait to be accepted is no question here.
+        // Each client is served before the next one connects, so the backlog does not matter here.
         let client = server.connect().with_context(|| at(number))?;
         client.says(b"first").with_context(|| at(number))?;
         clients.push(client);
     }
+
     let each = |step: &dyn Fn(&Client, &[u8]) -> Result<()>| {
         clients.iter().enumerate().try_for_each(|(number, client)| {
             let line = format!("the line of client {number:03}\r\n");
             step(client, line.as_bytes()).with_context(|| at(number))
         })
     };
+
     each(&|client, line| client.sends(&line[..line.len() / 2]))?;
     each(&|client, line| client.sends(&line[line.len() / 2..]))?;
     each(&|client, line| client.expects(line))?;
@@ -272,51 +293,57 @@ fn many_at_once(server: &Server) -> Result<()> {
     each(&|client, _| client.expects(b"last\r\n"))
 }
 
-/// A client that only writes is read no further once its replies are in the way, and nobody else
-/// waits for it; when it does read, all is there. Flow control costs time, and a server that puts
-/// every reply on a list saves that until its memory is gone.
+/// A server stops reading from a client that does not read its replies. Meanwhile it serves others.
+/// When the client reads, all replies are there. Flow control costs time; a server that queues
+/// every reply saves that time until its memory is gone.
 fn never_reads(server: &Server) -> Result<()> {
     let block = numbered(1 << 20, LONG_LINE);
     let client = server.connect()?;
     let (mut sent, mut blocked) = (0, 0);
-    // Twice, with another client served in between: a server that only waits for its turn on a
-    // busy machine reads on.
+
+    // The client must block twice, with another client served in between. A server that was only
+    // delayed on a busy machine goes on reading.
     while blocked < 2 {
         let rest = &block[sent % block.len()..];
         let count = client
             .sends_until_blocked(rest, Duration::from_millis(150))
-            .with_context(|| format!("after {sent} bytes, none of the replies read"))?;
+            .with_context(|| format!("after {sent} bytes, with no reply read"))?;
         sent += count;
+
         ensure!(
             sent < TOO_MUCH,
-            "read {} MiB while none of its replies was read",
+            "read {} MiB from a client that read no reply",
             sent >> 20
         );
+
         if count < rest.len() {
             blocked = if count < CHUNK { blocked + 1 } else { 1 };
             server.serves_another()?;
         }
     }
 
+    // Now the client reads. All replies must be there.
     let whole = sent - sent % LONG_LINE;
     for from in (0..whole).step_by(block.len()) {
         client
             .expects(&block[..block.len().min(whole - from)])
             .with_context(|| format!("of {sent} bytes, after {from}"))?;
     }
-    // The line that the last write cut is ended here.
+
+    // Complete the line that the last write cut.
     let cut = &block[whole % block.len()..][..LONG_LINE];
     client.sends(&cut[sent - whole..])?;
     client.expects(cut)?;
     client.says(b"last")
 }
 
-/// Clients that reset their connection, at once or within a line and with replies on their way, are
-/// no reason to end: the loads do so, too, where they are cut short.
+/// A server survives clients that reset their connection, at once or within a line with replies on
+/// their way. The load generator does the same when it is cut short.
 fn reset(server: &Server) -> Result<()> {
     const TIMES: usize = 20;
     let mut lines = numbered(64 * 1024, 64);
     lines.extend(b"and half a line");
+
     for _ in 0..TIMES {
         server.connect()?.resets()?;
         let client = server.connect()?;
@@ -324,11 +351,12 @@ fn reset(server: &Server) -> Result<()> {
         client.sends(&lines)?;
         client.resets()?;
     }
-    // The server may come to know of a reset a little later than the next client comes.
+
+    // The server may notice a reset only after the next client has connected.
     (0..TIMES).try_for_each(|_| server.serves_another())
 }
 
-/// Lines of `length` bytes each, terminator included, no two the same; `size` bytes in all.
+/// Returns `size` bytes of lines, all different. Each has `length` bytes with its terminator.
 fn numbered(size: usize, length: usize) -> Vec<u8> {
     let digits = length - 2;
     (0..size / length)

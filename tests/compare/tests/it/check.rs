@@ -1,9 +1,8 @@
-//! The check: an echo that is right passes every row, and each mistake fails its own.
+//! Tests of the check: a correct echo passes every row, and each mistake fails its own row.
 //!
-//! [`Echo`] is a small line echo that is right by default; a test gets one thing in it wrong and
-//! names the rows that have to fail, no more and no fewer. Where a mistake shows in more rows than
-//! its own, or shows in some by chance, the test names its own alone. Most of the time goes into
-//! answers that never come.
+//! [`Echo`] is a small line echo, correct by default. Each test puts one mistake into it and names
+//! exactly the rows that must fail. If a mistake shows in more rows, or in some only by chance, the
+//! test names only its own row. Most of the time is spent waiting for answers that never come.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,7 +16,7 @@ use crate::support;
 
 const LIMIT: usize = 65536;
 
-/// Every row, in the order in which they are tried.
+/// All rows, in the order in which they are tried.
 const ROWS: [&str; 15] = [
     "split-terminator",
     "one-byte-drip",
@@ -36,29 +35,29 @@ const ROWS: [&str; 15] = [
     "reset",
 ];
 
-/// Where the first line in these bytes ends, and how long its terminator is. So many of the bytes
-/// were searched before.
+/// Finds the end of the first line in these bytes, and the length of its terminator. The number
+/// says how many of the bytes were searched before.
 type Find = fn(&[u8], usize) -> Option<(usize, usize)>;
 
-/// A line echo that blocks, and what can be got wrong in it.
+/// A blocking line echo, with a place for each mistake.
 #[derive(Clone, Copy)]
 struct Echo {
     find: Find,
-    /// The answer to a line.
+    /// Makes the answer to a line.
     answer: fn(&[u8]) -> Vec<u8>,
     /// The longest line that is answered.
     longest: usize,
-    /// A longer one that has its terminator is left out, and no reason to end.
+    /// True if a longer line with a terminator is skipped, and the connection goes on.
     forgiving: bool,
-    /// The longest beginning of a line, with a byte of its terminator, that is kept.
+    /// The longest beginning of a line that is stored, with a byte of its terminator.
     longest_held: usize,
     /// The most lines of one read that are answered.
     at_a_time: usize,
-    /// What is sent at the end of the stream: made of the tail.
+    /// Makes the last bytes that are sent at the end of the stream, from the tail.
     farewell: fn(&[u8]) -> Vec<u8>,
 }
 
-/// One that is right.
+/// A correct echo.
 const RIGHT: Echo = Echo {
     find: |bytes, searched| find(bytes, searched.saturating_sub(1)),
     answer: with_terminator,
@@ -78,11 +77,11 @@ fn with_terminator(line: &[u8]) -> Vec<u8> {
     [line, b"\r\n"].concat()
 }
 
-/// Why a conversation goes no further.
+/// The error that ends a conversation.
 struct TooLong;
 
 impl Echo {
-    /// Answers the lines that `bytes` end; `partial` is the beginning of the next one.
+    /// Answers the lines that `bytes` complete. `partial` is the beginning of the next line.
     fn take(
         &self,
         partial: &mut Vec<u8>,
@@ -112,14 +111,14 @@ impl Echo {
         }
     }
 
-    /// Echoes until the stream ends, one way or another.
+    /// Echoes until the stream ends in any way.
     fn converse(&self, stream: TcpStream) -> Ended {
         self.converse_with(stream, &Mutex::new(Vec::new()), |stream, replies| {
             (&*stream).write_all(replies).is_ok()
         })
     }
 
-    /// The same, with a beginning of a line that may be shared, and replies that `send` takes.
+    /// Does the same. Connections can share `partial`, and `send` sends the replies.
     fn converse_with(
         &self,
         mut stream: TcpStream,
@@ -129,8 +128,8 @@ impl Echo {
         stream.set_nodelay(true).expect("a socket");
         let mut buffer = vec![0; LIMIT];
         loop {
-            // Never past the byte after the limit, so that a line at the limit is once held with
-            // half of its terminator, however it comes.
+            // Never read past the byte after the limit. So a line at the limit is always stored
+            // once with half of its terminator.
             let room = match partial.lock().unwrap().len() {
                 held @ 1..=LIMIT => LIMIT + 1 - held,
                 _ => LIMIT,
@@ -164,7 +163,7 @@ impl Echo {
     }
 }
 
-/// How a conversation ended.
+/// The end of a conversation.
 #[derive(Clone, Copy, PartialEq)]
 enum Ended {
     Eof,
@@ -176,7 +175,7 @@ fn check(address: SocketAddr) -> Output {
     support::run(&["check", &address.to_string()])
 }
 
-/// Exactly these rows fail, and the program says so. Returns what it printed.
+/// Checks that exactly these rows fail, and that the program says so. Returns its output.
 fn fails(address: SocketAddr, rows: &[&str]) -> String {
     let output = check(address);
     let text = support::text(&output);
@@ -195,7 +194,7 @@ fn fails(address: SocketAddr, rows: &[&str]) -> String {
     text
 }
 
-/// This row fails, whatever the others do. Returns what was printed for it.
+/// Checks that this row fails, whatever the others do. Returns its line of the output.
 fn fails_at_least(address: SocketAddr, row: &str) -> String {
     let output = check(address);
     let text = support::text(&output);
@@ -229,7 +228,7 @@ fn an_echo_that_is_right_passes_every_row() {
 #[test]
 fn split_terminator_a_terminator_in_two_reads_is_missed() {
     let echo = Echo {
-        // In short lines alone: long ones are split in other rows, too.
+        // The mistake shows only in short lines, because other rows split long lines, too.
         find: |bytes, searched| match searched {
             0..10 => find(bytes, searched),
             _ => (RIGHT.find)(bytes, searched),
@@ -320,7 +319,7 @@ fn lone_cr_and_lf_carriage_returns_before_the_terminator_are_dropped() {
         },
         ..RIGHT
     };
-    // A line of that kind is among those which are split, too.
+    // The first row also splits a line of that kind.
     fails(echo.serve(), &["split-terminator", "lone-cr-and-lf"]);
 }
 
@@ -363,7 +362,7 @@ fn pipelined_1000_lines_beyond_the_first_hundred_of_a_read_are_lost() {
 fn pipelined_1000_the_server_closes_within_the_replies() {
     let address = support::serve(|stream| {
         RIGHT.converse_with(stream, &Mutex::default(), |mut stream, replies| {
-            // As many lines of 32 bytes are in no other row.
+            // No other row has as many lines of 32 bytes.
             let cut = replies.len() > 3 * 32 && replies[31..32] == *b"\n";
             let replies = if cut { &replies[..3 * 32] } else { replies };
             stream.write_all(replies).is_ok() && !cut
@@ -435,7 +434,7 @@ fn over_limit_nobody_is_served_after_it() {
     let dead = Arc::new(AtomicBool::new(false));
     let address = support::serve(move |stream| {
         if !dead.load(Ordering::SeqCst) {
-            // Dead before the connection is closed, so before the client can see it closed.
+            // The flag is set before the connection is closed, so before the client can notice.
             let kept = stream.try_clone();
             if RIGHT.converse(stream) == Ended::TooLong {
                 dead.store(true, Ordering::SeqCst);
@@ -465,7 +464,7 @@ fn eof_without_tail_the_server_adds_a_word() {
         },
         ..RIGHT
     };
-    // The megabyte ends without a tail, too.
+    // The row with the megabyte ends without a tail, too.
     fails(echo.serve(), &["eof-without-tail", "half-close-1mib"]);
 }
 
@@ -505,7 +504,7 @@ fn eof_with_tail_the_tail_is_taken_for_a_line() {
     );
 }
 
-/// An echo with a thread that writes, and a list of so many replies at most between the two.
+/// An echo whose replies go through a list of at most `most` replies to a thread that writes them.
 fn with_a_list(most: usize) -> SocketAddr {
     support::serve(move |stream| {
         let (list, replies) = mpsc::sync_channel::<Vec<u8>>(most);
@@ -539,7 +538,7 @@ fn half_close_1mib_the_last_replies_are_dropped_at_the_clients_end() {
         RIGHT.converse_with(stream, &Mutex::default(), |mut stream, replies| {
             total += replies.len();
             waiting.extend(replies);
-            // No other row has so many bytes and no more.
+            // No other row has exactly this many bytes.
             let now = total != 1 << 20;
             !now || stream.write_all(&std::mem::take(&mut waiting)).is_ok()
         });
@@ -552,7 +551,7 @@ fn half_close_1mib_the_last_replies_are_dropped_at_the_clients_end() {
 fn never_reads_replies_go_onto_a_list_without_an_end() {
     let text = fails(with_a_list(100_000), &["never-reads"]);
     assert!(
-        text.contains("read 64 MiB while none of its replies was read"),
+        text.contains("read 64 MiB from a client that read no reply"),
         "{text}"
     );
 }
@@ -629,7 +628,7 @@ fn a_server_that_dies_midway_fails_the_rows_that_are_left() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
-        // The first one only asks whether anybody is there.
+        // The first connection only tries whether a server is there.
         for stream in listener.incoming().flatten().take(4) {
             RIGHT.converse(stream);
         }
