@@ -1,30 +1,30 @@
-//! Clocks, in nanoseconds: the time that all threads and timers share, how long the calling thread
-//! has run and has waited to run, and how long the whole program has run.
+//! Clocks in nanoseconds: the common time, the running and waiting time of the calling thread, and
+//! the running time of the whole program.
 //!
-//! Plain numbers and not `Instant`s, because a timer that goes off at a given time wants the
-//! kernel's own. Reading the time takes some 25 ns, so it is read once for each read from a socket,
-//! and not once a line.
+//! They are plain numbers, not `Instant`s, because a timer for an absolute time needs the kernel's
+//! numbers. Reading the time takes about 25 ns. So it is read once for each read from a socket, not
+//! once for each line.
 
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// The time, from some moment in the past.
+/// Returns the time since some moment in the past.
 pub fn now() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
-/// For how long the calling thread has been on a processor.
+/// Returns the time for which the calling thread has run.
 pub fn processor_time() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// For how long all threads of this program have been on one.
+/// Returns the time for which all threads of this program have run, added up.
 pub fn program_time() -> u64 {
     read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// For how long the calling thread has been ready to run, and waited for a processor.
+/// Returns the time for which the calling thread was ready to run and waited for a processor.
 pub fn waiting_time() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let mut numbers = text.split_whitespace();
@@ -34,7 +34,7 @@ pub fn waiting_time() -> u64 {
         .unwrap_or(0)
 }
 
-/// A duration on these clocks.
+/// Converts a duration to nanoseconds.
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
-//! The closed loop: as many lines as were answered on a connection are sent on it again, in one
-//! write, so that the lines in flight stay as many.
+//! The closed loop: for each answered line a connection sends a new one, all in one write. So the
+//! number of lines in flight stays the same.
 //!
-//! It shows the most that a server can do. It hides a stall, because a server that does not answer
-//! is not asked either: `open.rs` is for that.
+//! It shows the highest rate of a server. It hides stalls, because a server that does not answer
+//! gets no new lines. `open.rs` shows stalls.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub struct Closed {
     /// The number of the first connection, after the idle ones.
     first: usize,
     begun: bool,
-    /// Of each connection: the writes whose lines are not all answered, oldest first.
+    /// For each connection, the writes whose lines are not all answered, oldest first.
     writes: Vec<VecDeque<Write>>,
 }
 
@@ -57,6 +57,8 @@ impl Pace for Closed {
             return;
         };
         crowd.tally.done(now, lines);
+
+        // The answers belong to the oldest writes.
         let mut left = lines;
         while left > 0
             && let Some(write) = writes.front_mut()
@@ -65,21 +67,26 @@ impl Pace for Closed {
             if crowd.tally.schedule.measures(write.at) {
                 crowd.tally.took(now - write.at, of_it);
             }
+
             left -= of_it;
             write.lines -= of_it;
             if write.lines == 0 {
                 writes.pop_front();
             }
         }
+
+        // Send as many lines again.
         if now < crowd.tally.schedule.end {
             writes.push_back(Write { at: now, lines });
             crowd.send(id, lines);
         }
     }
 
-    /// With their age, so that those who wait longest are not left out of the latencies.
+    /// Counts lines without an answer, with their age as latency. Otherwise the longest latencies
+    /// would be missing.
     fn count_missing(&mut self, crowd: &mut Crowd<'_>, now: u64) {
         crowd.tally.errors.unanswered += crowd.owed as u64;
+
         let schedule = crowd.tally.schedule;
         for (index, writes) in self.writes.iter().enumerate() {
             if crowd.connections[self.first + index].is_none() {

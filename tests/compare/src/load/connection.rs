@@ -1,8 +1,9 @@
-//! One connection: what of the script it has yet to send, and what it expects back.
+//! One connection: the part of the script that it must still send, and the part that it expects
+//! back.
 //!
-//! It never blocks and keeps no bytes of its own. What the kernel does not take stays unsent, as a
-//! range of the script, until the socket is writable again; what comes is compared in the one
-//! buffer that all connections of a thread share. It knows no times: they are the pace's business.
+//! It never blocks and stores no bytes. Bytes that the kernel does not accept stay unsent, as a
+//! range of the script, until the socket is writable again. Bytes that arrive are compared in one
+//! buffer that all connections of a thread share. A connection knows no times; the pace keeps them.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,60 +14,64 @@ use socket2::{Domain, Socket, Type};
 
 use super::script::Script;
 
-/// So many addresses of this machine are connected from, where the server is on it as well: each
-/// has ports of its own, and a connection that is over keeps its port for a while.
+/// To a server on loopback, connections come from this many addresses. Each address has its own
+/// ports, and a connection that has ended keeps its port for a while.
 pub const SOURCES: u8 = 32;
 
 pub struct Connection {
     pub stream: TcpStream,
     pub connected: bool,
-    /// The server has ended its stream: it is read to that end.
+    /// The server has ended its stream. The connection is read up to that end.
     pub ending: bool,
-    /// It waits for its turn to be read again.
+    /// The connection waits for its next turn to be read.
     pub queued: bool,
-    /// Lines to be sent or sent, and not yet answered.
+    /// The number of lines that are not yet answered, sent or not.
     pub owed: usize,
     /// The line after those to be sent.
     next_line: usize,
-    /// Where the next byte to be sent is, and how many are.
+    /// The place of the next byte to send in the script.
     unsent_at: usize,
+    /// The number of bytes to send.
     unsent: usize,
-    /// Where the next byte to come back is, in which line, and how many are to come.
+    /// The place of the next byte to come back, and its line.
     expected_at: usize,
     expected_line: usize,
+    /// The number of bytes that were sent and have not come back.
     expected: usize,
 }
 
-/// Why a connection is given up.
+/// The reason why a connection is given up.
 pub enum Fault {
-    /// A byte other than the one expected.
+    /// An unexpected byte came.
     Wrong,
-    /// The server ended it.
+    /// The server closed the connection.
     Closed,
-    /// It was never made.
+    /// The connection could not be made.
     Refused(io::Error),
 }
 
-/// What one read brought.
+/// The result of one read.
 pub struct Received {
-    /// So many lines are now whole.
+    /// The number of lines that this read completed.
     pub lines: usize,
-    /// The buffer was filled, so there may be more.
+    /// True if the buffer was filled. Then there may be more to read.
     pub full: bool,
 }
 
 impl Connection {
-    /// Begins to connect, and to send with `line`. The source addresses take turns by `turn`.
+    /// Begins to connect. The first line to send is `line`. `turn` selects the source address.
     pub fn dial(server: SocketAddr, turn: u8, script: &Script, line: usize) -> io::Result<Self> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(server), kind, None)?;
         socket.set_tcp_nodelay(true)?;
+
         if let Some(source) = source(server, turn) {
-            // The kernel then chooses the port when it knows the whole pair of addresses, and may
-            // choose one that is in use with another address.
+            // With this option the kernel chooses the port when it knows both addresses. So it can
+            // choose a port that is in use with another address.
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&source.into())?;
         }
+
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
             _ => Ok(Self {
@@ -85,11 +90,11 @@ impl Connection {
         }
     }
 
-    /// Whether it is connected by now.
+    /// Returns true if the connection has been made by now.
     ///
     /// # Errors
     ///
-    /// Where it never will be.
+    /// Returns an error if the connection could not be made.
     pub fn is_connected(&mut self) -> Result<bool, Fault> {
         if !self.connected {
             if let Some(error) = self.stream.take_error().unwrap_or_else(Some) {
@@ -100,20 +105,21 @@ impl Connection {
         Ok(self.connected)
     }
 
-    /// So many more lines are to be sent.
+    /// Adds lines to send.
     pub fn add(&mut self, script: &Script, lines: usize) {
         let (next_line, bytes) = script.skip(self.next_line, lines);
+
         self.next_line = next_line;
         self.unsent += bytes;
         self.owed += lines;
     }
 
-    /// Whether there is something to send.
+    /// Returns true if there are bytes to send.
     pub fn has_unsent(&self) -> bool {
         self.unsent > 0
     }
 
-    /// Sends what the kernel takes: one write, or two at the end of the script.
+    /// Sends as much as the kernel accepts, in one write, or in two at the end of the script.
     pub fn send(&mut self, script: &Script) -> Result<(), Fault> {
         while self.unsent > 0 {
             let slice = script.slice(self.unsent_at, self.unsent);
@@ -134,7 +140,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads once, and compares. None where there is nothing to read.
+    /// Reads once and compares the bytes. Returns `None` if there is nothing to read.
     pub fn receive(
         &mut self,
         script: &Script,
@@ -151,24 +157,27 @@ impl Connection {
                 },
             }
         };
+
         let lines = self.verify(script, &buffer[..length])?;
         let full = length == buffer.len();
         Ok(Some(Received { lines, full }))
     }
 
-    /// Compares bytes with the script; how many lines they end.
+    /// Compares bytes with the script. Returns the number of lines that they complete.
     fn verify(&mut self, script: &Script, mut bytes: &[u8]) -> Result<usize, Fault> {
-        // What was never sent cannot be its echo, whatever it says.
+        // A byte that was never sent cannot be an echo, even if it matches.
         if bytes.len() > self.expected {
             return Err(Fault::Wrong);
         }
         self.expected -= bytes.len();
+
         let mut lines = 0;
         while !bytes.is_empty() {
             let slice = script.slice(self.expected_at, bytes.len());
             if bytes[..slice.len()] != *slice {
                 return Err(Fault::Wrong);
             }
+
             let until = self.expected_at + slice.len();
             let ended = script.ended(self.expected_line, self.owed - lines, until);
             lines += ended;
@@ -189,7 +198,7 @@ impl Connection {
     }
 }
 
-/// The address to connect from; where the server is elsewhere, the kernel knows best.
+/// Returns the address to connect from. If the server is on another machine, the kernel chooses.
 fn source(server: SocketAddr, turn: u8) -> Option<SocketAddr> {
     match server {
         SocketAddr::V4(server) if server.ip().is_loopback() => {

@@ -1,25 +1,25 @@
-//! A connection for each line: connect, send, verify, close, and the same again.
+//! A connection for each line: connect, send, compare, close, and again.
 //!
-//! The line is sent at once, before it is known that the connection is made: on one machine it
-//! mostly is, and where not, the socket says when. One that fails is tried again after a pause,
-//! since a server that refuses would otherwise be all that the generator is busy with.
+//! The line is sent before the connection is known to be made. On one machine it usually is; if
+//! not, the socket reports it later. A connection that fails is tried again after a pause.
+//! Otherwise a server that refuses would keep the generator busy all the time.
 
 use std::collections::VecDeque;
 
 use super::clock;
 use super::crowd::{Crowd, Pace};
 
-/// From a fault to the next try.
+/// The pause between a fault and the next try, in nanoseconds.
 const PAUSE: u64 = 10_000_000;
 
 pub struct Connects {
     /// The number of the first connection, after the idle ones.
     first: usize,
-    /// Of each connection: when it was begun.
+    /// For each connection, the time at which it was begun.
     begun: Vec<u64>,
-    /// Connections that wait for their next try, and when that is: in this order.
+    /// The times of the next tries, in order, and their connections.
     waiting: VecDeque<(u64, usize)>,
-    /// The line of the next one.
+    /// The line of the next connection.
     line: u64,
 }
 
@@ -28,7 +28,7 @@ impl Connects {
         Self {
             first,
             begun: vec![0; connections],
-            // At first they wait for the beginning.
+            // At first all connections wait for the beginning.
             waiting: (first..first + connections).map(|id| (0, id)).collect(),
             line,
         }
@@ -39,6 +39,7 @@ impl Connects {
         if now >= crowd.tally.schedule.end {
             return;
         }
+
         self.begun[id - self.first] = now;
         self.line += 1;
         if !(crowd.dial(id, self.line) && crowd.send(id, 1)) {
@@ -54,6 +55,7 @@ impl Pace for Connects {
         if now < crowd.tally.schedule.start {
             return crowd.tally.schedule.start;
         }
+
         while let Some(&(at, id)) = self.waiting.front() {
             if at > now {
                 return at;
@@ -61,6 +63,7 @@ impl Pace for Connects {
             self.waiting.pop_front();
             self.dial(crowd, id);
         }
+
         u64::MAX
     }
 
@@ -68,17 +71,20 @@ impl Pace for Connects {
         let Some(&begun) = id.checked_sub(self.first).map(|index| &self.begun[index]) else {
             return;
         };
+
         crowd.tally.done(now, lines);
         if crowd.tally.schedule.measures(begun) {
             crowd.tally.took(now - begun, lines);
         }
+
         crowd.close(id);
         self.dial(crowd, id);
     }
 
-    /// With their age, as in the closed loop.
+    /// Counts lines without an answer, with their age as latency, as in the closed loop.
     fn count_missing(&mut self, crowd: &mut Crowd<'_>, now: u64) {
         crowd.tally.errors.unanswered += crowd.owed as u64;
+
         let schedule = crowd.tally.schedule;
         for (index, &begun) in self.begun.iter().enumerate() {
             let connection = crowd.connections[self.first + index].as_ref();

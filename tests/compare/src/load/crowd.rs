@@ -1,9 +1,10 @@
 //! The connections of one thread, and the loop that waits for them.
 //!
-//! Sockets are registered once, for both directions and by edges, so that a line costs one read and
-//! one write and no other call but its share of the wait: a read that did not fill the buffer has
-//! emptied the socket, and writable is heard of only where a write was cut. The road not taken is a
-//! thread for each connection, which would take the processor from the server to be measured.
+//! Sockets are registered once, edge-triggered, for both directions. So a line costs one read, one
+//! write and its share of a wait, and no other call. A read that did not fill the buffer has
+//! emptied the socket. A socket reports that it is writable only after a write was cut. The
+//! alternative was a thread for each connection, but that would take processor time from the
+//! measured server.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -17,37 +18,36 @@ use super::connection::{Connection, Fault};
 use super::script::Script;
 use super::tally::Tally;
 
-/// The token of a pace's timer; the others are connections' numbers.
+/// The token of a pace's timer. All other tokens are numbers of connections.
 pub const TIMER: Token = Token(usize::MAX);
 
-/// As much is read at once, by all connections in turn.
+/// The size of the buffer that all connections share, and so of one read.
 const BUFFER: usize = 128 * 1024;
 
-/// So many events are taken from one wait.
+/// The most events of one wait.
 const EVENTS: usize = 1024;
 
-/// No wait is longer, so that a stop is seen soon.
+/// The longest wait, in nanoseconds. It is short, so a stop is noticed soon.
 const LONGEST_WAIT: u64 = 50_000_000;
 
-/// What happens on connections, for the one who decides what is sent next. All but the first two
-/// may be left as they are.
+/// Decides when the next lines are sent. `tick` and `answered` are required.
 pub trait Pace {
-    /// Whether the load goes on where no connection is left.
+    /// True if the load goes on when no connection is left.
     const REDIALS: bool = false;
 
-    /// Called before each wait. Returns when to be called again at the latest.
+    /// Called before each wait. Returns the time of the next call at the latest.
     fn tick(&mut self, crowd: &mut Crowd<'_>, now: u64) -> u64;
 
-    /// So many more lines were answered, and right, on a connection.
+    /// Called when lines were answered correctly on a connection.
     fn answered(&mut self, crowd: &mut Crowd<'_>, id: usize, lines: usize, now: u64);
 
-    /// A connection that was dialed is made.
+    /// Called when a connection has been made.
     fn connected(&mut self, _crowd: &mut Crowd<'_>, _id: usize) {}
 
-    /// A connection was given up, and counted.
+    /// Called when a connection was given up and counted.
     fn lost(&mut self, _crowd: &mut Crowd<'_>, _id: usize, _now: u64) {}
 
-    /// The load is over: counts the lines that were not answered, even in the time after it.
+    /// Called when the load is over. Counts the lines that are still not answered.
     fn count_missing(&mut self, crowd: &mut Crowd<'_>, _now: u64) {
         crowd.tally.errors.unanswered += crowd.owed as u64;
     }
@@ -56,15 +56,15 @@ pub trait Pace {
 pub struct Crowd<'a> {
     pub script: &'a Script,
     pub tally: Tally,
-    /// By number; none where it is not made yet, or given up.
+    /// The connections by number. `None` if not begun yet, or given up.
     pub connections: Vec<Option<Connection>>,
-    /// Lines that were to be sent and are not answered, of all connections.
+    /// The number of lines of all connections that are not answered.
     pub owed: usize,
-    /// Why a connection could not be made, the last time.
+    /// The last reason why a connection could not be made.
     pub refusal: Option<io::Error>,
     pub poll: Poll,
     events: Option<Events>,
-    /// Connections that may have more to be read, and get no event for it.
+    /// Connections that may have more to read, without an event for it.
     unread: Vec<usize>,
     buffer: Vec<u8>,
     server: SocketAddr,
@@ -88,7 +88,7 @@ impl<'a> Crowd<'a> {
         })
     }
 
-    /// Begins to connect, to send with `line`. Whether that could be begun; if not, it is counted.
+    /// Begins a connection whose first line is `line`. Counts a failure and then returns false.
     pub fn dial(&mut self, id: usize, line: u64) -> bool {
         self.dialed = self.dialed.wrapping_add(1);
         let line = self.script.line(line);
@@ -100,6 +100,7 @@ impl<'a> Crowd<'a> {
                 Ok(connection)
             },
         );
+
         match dialed {
             Ok(connection) => {
                 self.connections[id] = Some(connection);
@@ -112,14 +113,14 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Sends so many more lines, now or as soon as the kernel takes them. Whether the connection is
+    /// Sends lines, now or as soon as the kernel accepts them. Returns true if the connection is
     /// still there afterwards.
     pub fn send(&mut self, id: usize, lines: usize) -> bool {
         self.add(id, lines);
         self.flush(id)
     }
 
-    /// So many more lines are to be sent at the next flush.
+    /// Adds lines to be sent by the next flush.
     pub fn add(&mut self, id: usize, lines: usize) {
         if let Some(connection) = &mut self.connections[id] {
             connection.add(self.script, lines);
@@ -127,11 +128,13 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Sends what is to be sent, as far as the kernel takes it.
+    /// Sends as much as the kernel accepts. Returns true if the connection is still there
+    /// afterwards.
     pub fn flush(&mut self, id: usize) -> bool {
         let Some(connection) = &mut self.connections[id] else {
             return false;
         };
+
         match connection.send(self.script) {
             Ok(()) => true,
             Err(fault) => {
@@ -141,14 +144,14 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Closes a connection, for no fault of its.
+    /// Closes a connection without a fault.
     pub fn close(&mut self, id: usize) {
         if let Some(connection) = self.connections[id].take() {
             self.owed -= connection.owed;
         }
     }
 
-    /// Closes a connection and counts why.
+    /// Closes a connection and counts its fault.
     pub fn give_up(&mut self, id: usize, fault: Fault) {
         self.close(id);
         self.tally.fault(&fault);
@@ -157,23 +160,29 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Waits until something happens, at most until the time `until`, and deals with it.
+    /// Waits for events, at most until the time `until`, and handles them.
     pub fn wait(&mut self, pace: &mut impl Pace, now: u64, until: u64) -> io::Result<()> {
+        // Do not sleep while connections may have more to read.
         let unread = std::mem::take(&mut self.unread);
         let longest = if unread.is_empty() { LONGEST_WAIT } else { 0 };
         let wait = Duration::from_nanos(until.saturating_sub(now).min(longest));
+
+        // Events first, then the connections that were not read to their end before.
         let mut events = self.events.take().expect("a wait is not within another");
         let waited = self.poll.poll(&mut events, Some(wait));
+
         for event in events.iter().filter(|event| event.token() != TIMER) {
             let id = event.token().0;
             let followed = self.follow(pace, id, event);
             self.settle(pace, id, followed);
         }
+
         for id in unread {
             let received = self.receive(pace, id);
             self.settle(pace, id, received);
         }
         self.events = Some(events);
+
         waited.or_else(|error| match error.kind() {
             ErrorKind::Interrupted => Ok(()),
             _ => Err(error),
@@ -191,12 +200,16 @@ impl<'a> Crowd<'a> {
         let Some(connection) = &mut self.connections[id] else {
             return Ok(());
         };
+
+        // The connection may have been made by now.
         if !connection.connected {
             if !connection.is_connected()? {
                 return Ok(());
             }
             pace.connected(self, id);
         }
+
+        // The pace may have given it up. If not, send and receive.
         let Some(connection) = &mut self.connections[id] else {
             return Ok(());
         };
@@ -210,8 +223,8 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// Reads once. Where there may be more, the others come first: one connection that never runs
-    /// dry must not keep the thread from them, nor from the time.
+    /// Reads once. If there may be more to read, the other connections come first. A connection
+    /// that is always readable must not hold up the others, or the timer.
     fn receive(&mut self, pace: &mut impl Pace, id: usize) -> Result<(), Fault> {
         let Some(connection) = &mut self.connections[id] else {
             return Ok(());
@@ -220,11 +233,13 @@ impl<'a> Crowd<'a> {
         let Some(received) = connection.receive(self.script, &mut self.buffer)? else {
             return Ok(());
         };
+
         if received.lines > 0 {
             self.owed -= received.lines;
             self.tally.total += received.lines as u64;
             pace.answered(self, id, received.lines, clock::now());
         }
+
         if let Some(connection) = &mut self.connections[id]
             && (received.full || connection.ending)
             && !std::mem::replace(&mut connection.queued, true)

@@ -1,18 +1,19 @@
-//! The load: connections that send lines to an echo and verify every byte that comes back.
+//! The load generator: connections that send lines to an echo server and compare every byte that
+//! comes back.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `script.rs` | what is sent, and so what has to come back |
-//! | `connection.rs` | one connection: what it has yet to send, what it expects |
+//! | `script.rs` | the lines that are sent, and must come back |
+//! | `connection.rs` | one connection: bytes to send, bytes to expect |
 //! | `crowd.rs` | the connections of one thread, and its loop |
-//! | `closed.rs`, `open.rs`, `connects.rs` | when the next line is sent |
-//! | `opening.rs` | the connections are made, before the load |
-//! | `tally.rs` | what is counted |
-//! | `room.rs`, `clock.rs` | what the machine allows for, and its time |
+//! | `closed.rs`, `open.rs`, `connects.rs` | three paces: the time of the next line |
+//! | `opening.rs` | makes the connections before the load |
+//! | `tally.rs` | the counts |
+//! | `room.rs`, `clock.rs` | the limits of the machine, and its clocks |
 //!
-//! This file starts the threads and keeps the time. Server and generator mostly share a machine, so
-//! what the generator takes, the server lacks: [`GeneratorUse`] says how much that was, and where
-//! `busy` is near 1, the figures are the generator's and not the server's.
+//! This file starts the threads and keeps the time. The server and the generator usually share a
+//! machine, so the server lacks what the generator uses. [`GeneratorUse`] says how much that was.
+//! If `busy` is near 1, the figures show the generator's limit, not the server's.
 
 pub mod clock;
 mod closed;
@@ -42,79 +43,81 @@ pub use room::ports_on_loopback;
 use script::Script;
 use tally::Schedule;
 
-/// For so long after the end answers are waited for, if any are missing.
+/// How long to wait after the end for missing answers, in nanoseconds.
 const GRACE: u64 = 2_000_000_000;
 
-/// From the moment that all is ready to the first line.
+/// The time from the moment when all is ready to the first line, in nanoseconds.
 const RUN_UP: u64 = 1_000_000;
 
-/// So long the calling thread sleeps before it looks around.
+/// The longest sleep of the calling thread.
 const NAP: Duration = Duration::from_millis(20);
 
-/// What to send, and for how long.
+/// The lines to send, and their times.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// That carry the load.
+    /// The number of connections that carry the load.
     pub connections: usize,
-    /// That are opened before those, echo one line each, and then say nothing.
+    /// The number of connections that are opened first, echo one line each, and are then silent.
     pub idle: usize,
     pub shape: Shape,
-    /// Those that carry the load echo a line before it, too, so that the server has surely taken
-    /// them: a connection may be made long before.
+    /// True if the connections that carry the load also echo a line before it. That shows that the
+    /// server serves them. A connection can be made long before that.
     pub greets: bool,
-    /// Lengths of lines, without terminator, each with its weight.
+    /// The lengths of lines, without terminator, each with its weight.
     pub lengths: Vec<(usize, u32)>,
-    /// Load that is not yet measured.
+    /// The length of the load that is not yet measured.
     pub warm_up: Duration,
-    /// Of the measured time.
+    /// The length of the measured time.
     pub duration: Duration,
-    /// Of the generator; each drives its share of the connections.
+    /// The number of threads. Each drives its share of the connections.
     pub threads: usize,
 }
 
-/// When the next line is sent.
+/// Decides when the next line is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shape {
-    /// As soon as an answer came, so that `depth` lines are in flight on each connection.
+    /// When an answer comes, so that `depth` lines are in flight on each connection.
     Closed { depth: usize },
-    /// At its time, whatever was answered: so many a second, on all connections together.
+    /// At a fixed rate, answered or not. `rate` is in lines per second, on all connections
+    /// together.
     Open { rate: f64 },
-    /// Each connection is made, carries one line, and is closed; then the next.
+    /// On a new connection, which carries one line and is closed.
     Connects,
 }
 
-/// Hears of the edges of the measured time, to read the server's counters there, under load. Both
-/// are called once and in this order, on the calling thread, whenever [`run`] returns a sample.
+/// Called at the edges of the measured time, to read the server's counters under load. Whenever
+/// [`run`] returns a sample, it has called both once, in this order, on the calling thread.
 pub trait Window {
     fn begins(&mut self) {}
     fn ends(&mut self) {}
 }
 
-/// Nothing is to be read.
+/// Reads nothing.
 impl Window for () {}
 
-/// Puts the load on the server at `address`. Ends early, with what it has, once `stop` is set, or
-/// once every connection that carries the load was given up.
+/// Puts the load on the server at `address`. Ends early with a partial sample once `stop` is set,
+/// or once all connections that carry the load were given up.
 ///
-/// In the closed loop, and where each connection carries one line, the latencies are those of lines
-/// that were begun within the measured time; in the open loop, of lines that were due in it.
-/// [`Sample::done`] are always the lines that were answered in it.
+/// The latencies are those of lines that were begun within the measured time; in the open loop, of
+/// lines that were due in it. [`Sample::done`] always counts the lines that were answered in it.
 ///
 /// # Errors
 ///
-/// Where nothing can be measured: no connection can be made, or this machine does not allow for so
-/// many. What goes wrong on single connections is counted in [`Sample::errors`].
+/// Returns an error if nothing can be measured: no connection can be made, or this machine does not
+/// allow enough of them. Faults of single connections are counted in [`Sample::errors`].
 pub fn run(
     address: SocketAddr,
     load: &Load,
     stop: &AtomicBool,
     window: &mut dyn Window,
 ) -> anyhow::Result<(Sample, GeneratorUse)> {
+    // Make the connections.
     let threads = load.threads.clamp(1, load.connections.max(1));
     room::make(load.connections + load.idle, threads, address)?;
     let script = Script::new(&load.lengths);
     let workers = open_all(address, load, threads, &script, stop)?;
 
+    // Run the threads, and tell the window of the edges of the measured time.
     let start = clock::now() + RUN_UP;
     let begin = start + clock::nanoseconds(load.warm_up);
     let end = begin + clock::nanoseconds(load.duration);
@@ -131,20 +134,24 @@ pub fn run(
                 worker.run(load.shape, schedule, part, stop)
             })?);
         }
+
         sleep_until(begin, &running);
         window.begins();
         sleep_until(end, &running);
         window.ends();
+
         running
             .into_iter()
             .map(joined)
             .collect::<Result<Vec<_>, _>>()
     })?;
-    // Until here their connections were open, and the server as it was under load.
+
+    // The connections stay open up to here, so the window saw the server under load.
     let tallies: Vec<_> = workers
         .into_iter()
         .map(|worker| worker.crowd.tally)
         .collect();
+
     let (mut sample, generator) = tally::merge(&tallies, schedule);
     if let Shape::Open { rate } = load.shape {
         sample.intended_rate = Some(rate);
@@ -152,7 +159,7 @@ pub fn run(
     Ok((sample, generator))
 }
 
-/// Makes the connections, each thread its share.
+/// Makes the connections. Each thread makes its share.
 fn open_all<'a>(
     address: SocketAddr,
     load: &Load,
@@ -173,10 +180,13 @@ fn open_all<'a>(
             .map(joined)
             .collect::<Result<Vec<_>, _>>()
     })?;
+
     let made = |worker: &Worker<'_>| worker.crowd.connections.iter().any(Option::is_some);
     if workers.iter().any(made) || stop.load(Ordering::Relaxed) {
         return Ok(workers);
     }
+
+    // Not one connection was made. Say why.
     let refusal = workers
         .iter_mut()
         .find_map(|worker| worker.crowd.refusal.take());
@@ -184,8 +194,8 @@ fn open_all<'a>(
         Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             anyhow!("nothing listens at {address}: {error}")
         }
-        Some(error) => anyhow!("no connection to {address} can be made: {error}"),
-        None => anyhow!("no connection to {address} lived until the load began"),
+        Some(error) => anyhow!("cannot connect to {address}: {error}"),
+        None => anyhow!("{address} closed every connection before the load began"),
     })
 }
 
@@ -196,17 +206,17 @@ fn spawn<'scope, T: Send + 'scope>(
     let builder = Builder::new().name("load".to_owned());
     builder
         .spawn_scoped(scope, part)
-        .context("a thread for the load")
+        .context("cannot start a thread for the load")
 }
 
-/// What the thread returned; its panic, if it has one, is this one's.
+/// Returns the result of the thread. A panic of the thread goes on here.
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Returns at that time, or once all threads have ended.
+/// Sleeps until this time, or until all threads have ended.
 fn sleep_until<T>(time: u64, running: &[ScopedJoinHandle<'_, T>]) {
     loop {
         let left = Duration::from_nanos(time.saturating_sub(clock::now()));
@@ -217,10 +227,10 @@ fn sleep_until<T>(time: u64, running: &[ScopedJoinHandle<'_, T>]) {
     }
 }
 
-/// One thread's part.
+/// The part of one thread.
 struct Worker<'a> {
     crowd: Crowd<'a>,
-    /// So many connections, the first ones, say nothing.
+    /// The number of silent connections. They come first.
     idle: usize,
     /// The number of its first connection among those of all threads.
     first: u64,
@@ -234,12 +244,14 @@ impl<'a> Worker<'a> {
         script: &'a Script,
         stop: &AtomicBool,
     ) -> anyhow::Result<Self> {
+        // This thread's share of all connections.
         let before = |all: usize| all * thread / threads;
         let own = |all: usize| all * (thread + 1) / threads - before(all);
         let (idle, connections) = (own(load.idle), own(load.connections));
         let mut crowd = Crowd::new(address, script, idle + connections)?;
         let first = (before(load.idle) + before(load.connections)) as u64;
-        // Where connections are what is measured, one is made to see that there is a server.
+
+        // If connections are measured, only one is made now, to see that there is a server.
         let count = match load.shape {
             Shape::Connects => idle + 1,
             _ => idle + connections,
@@ -249,7 +261,7 @@ impl<'a> Worker<'a> {
         Ok(Self { crowd, idle, first })
     }
 
-    /// How many of its connections carry the load.
+    /// Returns the number of its connections that carry the load.
     fn carrying(&self) -> usize {
         self.crowd.connections[self.idle..].iter().flatten().count()
     }
@@ -263,6 +275,7 @@ impl<'a> Worker<'a> {
     ) -> anyhow::Result<Self> {
         self.crowd.tally.schedule = schedule;
         let connections = self.crowd.connections.len() - self.idle;
+
         match shape {
             Shape::Closed { depth } => {
                 self.drive(&mut Closed::new(depth, self.idle, connections), stop)?;
@@ -272,7 +285,7 @@ impl<'a> Worker<'a> {
                 self.drive(&mut open, stop)?;
             }
             Shape::Connects => {
-                // The one that only showed that there is a server.
+                // This connection only showed that there is a server.
                 self.crowd.close(self.idle);
                 let line = self.first * opening::APART;
                 self.drive(&mut Connects::new(self.idle, connections, line), stop)?;
@@ -281,15 +294,16 @@ impl<'a> Worker<'a> {
         Ok(self)
     }
 
-    /// Lets the pace send until the end, and then waits for what is not answered.
+    /// Lets the pace send until the end, then waits for missing answers.
     fn drive<P: Pace>(&mut self, pace: &mut P, stop: &AtomicBool) -> anyhow::Result<()> {
         let crowd = &mut self.crowd;
         let end = crowd.tally.schedule.end;
         loop {
             let now = clock::now();
             let edge = crowd.tally.watch(now);
-            // Even past the end: what was due before it may be late.
+            // The pace is asked even after the end, because lines that were due before may be late.
             let next = pace.tick(crowd, now);
+
             let answered = now >= end && (crowd.owed == 0 || now >= end + GRACE);
             let carrying = crowd.connections[self.idle..].iter().any(Option::is_some);
             let stopped = stop.load(Ordering::Relaxed);
@@ -300,6 +314,7 @@ impl<'a> Worker<'a> {
                 }
                 return Ok(());
             }
+
             crowd.wait(pace, now, next.min(edge).min(end + GRACE))?;
         }
     }

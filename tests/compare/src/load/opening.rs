@@ -1,8 +1,9 @@
-//! The connections are made, before the load: so many at once as no usual backlog is too short for,
-//! since one that does not fit there waits a second for its next try.
+//! Makes the connections before the load. It begins only so many at once that they fit into any
+//! usual backlog. A connection that does not fit waits a second for its next try.
 //!
-//! Those that are to be idle come first and echo one line each, so that the server has surely taken
-//! them; the others do so on demand. What cannot be made is counted and not tried again.
+//! The idle connections come first and echo one line each, which shows that the server has accepted
+//! them. The others do so on demand. A connection that cannot be made is counted and not tried
+//! again.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,27 +12,28 @@ use super::clock;
 use super::connection::Fault;
 use super::crowd::{Crowd, Pace};
 
-/// Connections in the making at one time.
+/// The most connections that are being made at one time.
 const AT_ONCE: usize = 128;
 
-/// All are made within this time, or not at all.
+/// The timeout for all connections together, in nanoseconds.
 const LIMIT: u64 = 30_000_000_000;
 
-/// Connections begin so many lines apart: a prime, so that they are spread over the script.
+/// The distance between the first lines of two connections. It is a prime, which spreads the
+/// connections over the script.
 pub const APART: u64 = 7919;
 
 struct Opening {
-    /// So many, the first ones, echo a line.
+    /// The number of connections, from the first one on, that echo a line.
     greeting: usize,
-    /// The number of this thread's first connection among all threads'.
+    /// The number of this thread's first connection among those of all threads.
     first: u64,
     next: usize,
-    /// By number: whether it is in the making.
+    /// By number, true while the connection is being made.
     making: Vec<bool>,
     count: usize,
 }
 
-/// Makes `count` connections, the first `greeting` of which echo a line.
+/// Makes `count` connections. The first `greeting` of them echo a line.
 pub fn open(
     crowd: &mut Crowd<'_>,
     greeting: usize,
@@ -46,6 +48,8 @@ pub fn open(
         making: vec![false; count],
         count: 0,
     };
+
+    // Make them, until the deadline.
     let deadline = clock::now() + LIMIT;
     loop {
         let now = clock::now();
@@ -58,6 +62,8 @@ pub fn open(
         }
         crowd.wait(&mut opening, now, deadline)?;
     }
+
+    // Give up those that are not ready by now.
     for id in (0..count).filter(|&id| id >= opening.next || opening.making[id]) {
         match crowd.connections[id].as_ref().map_or(0, |made| made.owed) {
             0 => crowd.give_up(id, Fault::Refused(io::ErrorKind::TimedOut.into())),
@@ -83,10 +89,11 @@ impl Pace for Opening {
         while self.count < AT_ONCE && self.next < self.making.len() {
             let id = self.next;
             if id == self.greeting && self.count > 0 {
-                // Those that greet are there before the others.
+                // The connections that echo a line must be ready before the others begin.
                 break;
             }
             self.next += 1;
+
             if crowd.dial(id, (self.first + id as u64).wrapping_mul(APART)) {
                 self.making[id] = true;
                 self.count += 1;

@@ -1,17 +1,18 @@
-//! What is sent: one stream of lines, made beforehand and shared by all connections, each of which
-//! begins at a line of its own and goes round.
+//! The script: one stream of lines that is made beforehand and shared by all connections. Each
+//! connection begins at its own line and goes round and round.
 //!
-//! To send lines is then to write a slice of it, and to verify an answer is to compare a slice with
-//! it, so that every byte of every answer is looked at, at the speed of `memcmp`. The lines are all
-//! different, their numbers at their beginning, so an answer that is lost, sent twice, changed in
-//! order, or another connection's is a wrong byte as well. That holds within one round of the
-//! stream alone, and for lines that are long enough to hold their number.
+//! Sending lines means writing a slice of the script. Checking an answer means comparing it with a
+//! slice. So every byte of every answer is compared, at the speed of `memcmp`. All lines are
+//! different, because each begins with its number. An answer that is lost, repeated, out of order
+//! or from another connection therefore shows as a wrong byte. That holds only within one round of
+//! the script, and only for lines that are long enough to hold their number.
 
-/// At least so many bytes are sent before the stream begins anew, and at least so many lines...
+/// The script has at least this many bytes and at least this many lines.
 const BYTES: usize = 1 << 20;
 const LINES: usize = 4096;
 
-/// ...as long as they fit in this: what does not stay in a processor's cache slows the generator.
+/// The script never has more bytes than this. Bytes that do not stay in a processor's cache slow
+/// the generator down.
 const MOST_BYTES: usize = 8 << 20;
 
 const TERMINATOR: &[u8] = b"\r\n";
@@ -19,54 +20,59 @@ const TERMINATOR: &[u8] = b"\r\n";
 /// The stream of lines.
 pub struct Script {
     bytes: Vec<u8>,
-    /// Where each line ends, its terminator included: ascending, and the last one is the stream's.
+    /// The end of each line behind its terminator, ascending. The last one is the end of the
+    /// stream.
     ends: Vec<usize>,
 }
 
 impl Script {
-    /// Lines of the given lengths, as often as their weights say, in an order that is mixed and
-    /// always the same.
+    /// Makes lines of these lengths, as often as their weights say. The order is mixed, and always
+    /// the same.
     pub fn new(lengths: &[(usize, u32)]) -> Self {
         let mut random = Random(1);
         let lengths = mix(lengths, &mut random);
         let digits = lengths.len().to_string().len();
         let mut bytes = Vec::with_capacity(lengths.iter().map(|length| length + 2).sum());
         let mut ends = Vec::with_capacity(lengths.len());
+
         for (number, length) in lengths.into_iter().enumerate() {
             let number = format!("{number:0digits$} ");
-            // The low digits are those that differ from the neighbours'.
+            // A short line keeps the low digits, which differ from its neighbours'.
             let from = digits.saturating_sub(length);
             let until = number.len().min(from + length);
+
             bytes.extend_from_slice(&number.as_bytes()[from..until]);
             bytes.extend((until - from..length).map(|_| random.printable()));
             bytes.extend_from_slice(TERMINATOR);
             ends.push(bytes.len());
         }
+
         Self { bytes, ends }
     }
 
-    /// The stream from `at` on, up to `length` bytes of it and its end.
+    /// Returns up to `length` bytes of the stream from `at` on, but not beyond its end.
     pub fn slice(&self, at: usize, length: usize) -> &[u8] {
         &self.bytes[at..self.bytes.len().min(at + length)]
     }
 
-    /// `at`, or the beginning where that is the end.
+    /// Returns `at`, or the beginning if `at` is the end.
     pub fn wrap(&self, at: usize) -> usize {
         if at == self.bytes.len() { 0 } else { at }
     }
 
-    /// The line by this number, counted round and round.
+    /// Returns the line with this number, counted round and round.
     pub fn line(&self, number: u64) -> usize {
         let lines = u64::try_from(self.ends.len()).expect("a length");
         usize::try_from(number % lines).expect("below a length")
     }
 
-    /// Where `line` begins.
+    /// Returns the place where `line` begins.
     pub fn beginning(&self, line: usize) -> usize {
         if line == 0 { 0 } else { self.ends[line - 1] }
     }
 
-    /// The line that comes `count` after `line`, and how many bytes lie between their beginnings.
+    /// Returns the line that comes `count` lines after `line`, and the bytes between their
+    /// beginnings.
     pub fn skip(&self, line: usize, count: usize) -> (usize, usize) {
         let rounds = (line + count) / self.ends.len();
         let after = (line + count) % self.ends.len();
@@ -74,16 +80,17 @@ impl Script {
         (after, bytes)
     }
 
-    /// How many lines, of at most `most` that begin with `line`, end at or before `at`; none of
-    /// them goes past the end of the stream.
+    /// Returns how many of the `most` lines from `line` on end at or before `at`. Lines behind the
+    /// end of the stream do not count.
     pub fn ended(&self, line: usize, most: usize, at: usize) -> usize {
         let until = self.ends.len().min(line + most);
         self.ends[line..until].partition_point(|&end| end <= at)
     }
 }
 
-/// The length of each line of the stream.
+/// Chooses the length of each line of the stream.
 fn mix(lengths: &[(usize, u32)], random: &mut Random) -> Vec<usize> {
+    // As many lines as needed, as long as they fit.
     let weights: f64 = lengths.iter().map(|&(_, weight)| f64::from(weight)).sum();
     let mean = lengths
         .iter()
@@ -91,13 +98,15 @@ fn mix(lengths: &[(usize, u32)], random: &mut Random) -> Vec<usize> {
         .sum::<f64>();
     let fitting = |bytes: usize| (bytes as f64 / mean) as usize;
     let count = fitting(BYTES).max(LINES).min(fitting(MOST_BYTES)).max(1);
-    // Each line is of the length that is furthest behind its share, so that the shares are kept
-    // even where lines are few.
+
+    // Each line gets the length that is furthest behind its share. So even a few lines keep the
+    // shares.
     let mut given = vec![0.0; lengths.len()];
     let mut lines: Vec<usize> = (1..=count)
         .map(|so_far| {
             let behind =
                 |index: usize| f64::from(lengths[index].1) / weights * so_far as f64 - given[index];
+
             let next = (0..lengths.len())
                 .max_by(|&a, &b| behind(a).total_cmp(&behind(b)))
                 .expect("a load has a length");
@@ -105,13 +114,15 @@ fn mix(lengths: &[(usize, u32)], random: &mut Random) -> Vec<usize> {
             lengths[next].0
         })
         .collect();
+
+    // Shuffle them.
     for last in (1..lines.len()).rev() {
         lines.swap(last, random.below(last + 1));
     }
     lines
 }
 
-/// Numbers that look random and are the same each time: Marsaglia's xorshift.
+/// Makes pseudo-random numbers that are the same each time, with Marsaglia's xorshift.
 struct Random(u64);
 
 impl Random {
@@ -122,7 +133,7 @@ impl Random {
         (self.0 >> 16) as usize % limit
     }
 
-    /// Anything from space to tilde.
+    /// Returns a character from space to tilde.
     fn printable(&mut self) -> u8 {
         b' ' + self.below(95) as u8
     }

@@ -1,7 +1,7 @@
-//! What a thread of the generator counts, and how the threads' counts become one sample.
+//! The counts of each generator thread, and their sum, the sample.
 //!
-//! Latencies go into a histogram of three significant digits, up to a minute: some 200 kB, of which
-//! a steady load touches little.
+//! Latencies go into a histogram with three significant digits, up to a minute. It has about 200
+//! kB, of which a steady load uses little.
 
 use hdrhistogram::Histogram;
 
@@ -12,14 +12,14 @@ use crate::record::{Errors, GeneratorUse, Latency, Sample};
 /// Longer latencies are counted as this one.
 const LONGEST: u64 = 60_000_000_000;
 
-/// When things happen, the same for all threads.
+/// The times of the load, the same for all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// The load begins.
+    /// The beginning of the load.
     pub start: u64,
-    /// The measured time begins...
+    /// The beginning of the measured time.
     pub begin: u64,
-    /// ...and ends, and with it the load.
+    /// The end of the measured time and of the load.
     pub end: u64,
 }
 
@@ -29,18 +29,18 @@ impl Schedule {
     }
 }
 
-/// What one thread counted.
+/// The counts of one thread.
 pub struct Tally {
     pub schedule: Schedule,
     pub done: u64,
-    /// Lines answered, also outside the measured time.
+    /// The number of answered lines, also outside the measured time.
     pub total: u64,
     pub latencies: Histogram<u64>,
     pub errors: Errors,
-    /// When the load was over for this thread: before its time where it was stopped, or where its
-    /// connections were all given up.
+    /// The end of the load for this thread. It is early if the load was stopped, or if all
+    /// connections were given up.
     pub over: u64,
-    /// What the thread had used at the edges of the measured time.
+    /// The time that the thread had used at the edges of the measured time.
     at_begin: Option<Used>,
     at_end: Option<Used>,
 }
@@ -63,7 +63,7 @@ impl Tally {
         }
     }
 
-    /// Lines were answered: they count if that was within the measured time.
+    /// Counts answered lines if `now` is within the measured time.
     pub fn done(&mut self, now: u64, lines: usize) {
         if self.schedule.measures(now) {
             self.done += lines as u64;
@@ -83,24 +83,28 @@ impl Tally {
         }
     }
 
-    /// Sees whether an edge of the measured time has passed; returns the time of the next one.
+    /// Notes the time used when an edge of the measured time has passed. Returns the next edge.
     pub fn watch(&mut self, now: u64) -> u64 {
         if now < self.schedule.begin {
             return self.schedule.begin;
         }
+
         if self.at_begin.is_none() {
             self.at_begin = Some(Used::now());
         }
+
         if now < self.schedule.end {
             return self.schedule.end;
         }
+
         if self.at_end.is_none() {
             self.at_end = Some(Used::now());
         }
+
         u64::MAX
     }
 
-    /// The load is over for this thread.
+    /// Ends the load for this thread.
     pub fn end(&mut self, now: u64) {
         self.over = now.clamp(self.schedule.begin, self.schedule.end);
         let used = Used::now();
@@ -119,11 +123,11 @@ impl Tally {
     }
 }
 
-/// Time of a thread, in nanoseconds.
+/// The time that a thread has used, in nanoseconds.
 #[derive(Clone, Copy, Default)]
 struct Used {
     processor: u64,
-    /// Ready to run, without a processor.
+    /// The time for which it was ready to run but had no processor.
     waiting: u64,
 }
 
@@ -136,7 +140,7 @@ impl Used {
     }
 }
 
-/// The threads' counts, as one.
+/// Adds up the counts of all threads.
 pub fn merge(tallies: &[Tally], schedule: Schedule) -> (Sample, GeneratorUse) {
     let over = tallies.iter().map(|tally| tally.over).max();
     let over = over.unwrap_or(schedule.begin).min(schedule.end);
@@ -145,6 +149,8 @@ pub fn merge(tallies: &[Tally], schedule: Schedule) -> (Sample, GeneratorUse) {
         seconds: nanoseconds as f64 / 1e9,
         ..Sample::default()
     };
+
+    // Counts and latencies.
     let mut latencies = Tally::new().latencies;
     for tally in tallies {
         sample.done += tally.done;
@@ -159,6 +165,8 @@ pub fn merge(tallies: &[Tally], schedule: Schedule) -> (Sample, GeneratorUse) {
     }
     sample.rate = share(sample.done, nanoseconds) * 1e9;
     sample.latency = latency(&latencies);
+
+    // The busiest thread shows if the generator was the limit.
     let used = || tallies.iter().map(Tally::used);
     let busiest = used()
         .max_by_key(|used| used.processor + used.waiting)
@@ -169,6 +177,7 @@ pub fn merge(tallies: &[Tally], schedule: Schedule) -> (Sample, GeneratorUse) {
         busy: share(busiest.processor, nanoseconds),
         starved: share(busiest.waiting, nanoseconds),
     };
+
     (sample, generator)
 }
 
@@ -183,6 +192,7 @@ fn latency(latencies: &Histogram<u64>) -> Latency {
     if latencies.is_empty() {
         return Latency::default();
     }
+
     let at = |quantile| latencies.value_at_quantile(quantile);
     Latency {
         count: latencies.len(),
@@ -196,10 +206,11 @@ fn latency(latencies: &Histogram<u64>) -> Latency {
     }
 }
 
-/// Ten points for each further nine, as far as there are latencies beyond them, from the least to
-/// the longest.
+/// Returns the curve from the shortest to the longest latency, with ten points for each further
+/// nine (90 %, 99 %, …), as long as there are latencies beyond them.
 fn quantiles(latencies: &Histogram<u64>) -> Vec<(f64, u64)> {
     let mut points = vec![(0.0, latencies.min())];
+
     for tenth in 1..60 {
         let beyond = 10_f64.powf(-f64::from(tenth) / 10.0);
         if beyond * (latencies.len() as f64) < 1.0 {
@@ -207,6 +218,7 @@ fn quantiles(latencies: &Histogram<u64>) -> Vec<(f64, u64)> {
         }
         points.push((1.0 - beyond, latencies.value_at_quantile(1.0 - beyond)));
     }
+
     points.push((1.0, latencies.max()));
     points
 }

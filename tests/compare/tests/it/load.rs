@@ -1,8 +1,8 @@
-//! The load generator, against servers that are right, slow, or broken in a known way: what it says
-//! of each has to be what the server did.
+//! Tests of the load generator, against servers that are correct, slow, or broken in a known way.
+//! Its report on each server must match the server's behaviour.
 //!
-//! Bounds are strict where they cannot be missed, such as a delay that the server makes, and
-//! generous where only the machine's mood decides.
+//! Bounds are strict where a correct generator cannot miss them, as for a delay that the server
+//! makes. They are generous where the load of the machine decides.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use crate::support::{compare, run, serve, text};
 
 const MS: u64 = 1_000_000;
 
-/// What the generator says.
+/// The output of the generator.
 struct Said {
     success: bool,
     json: Value,
@@ -49,12 +49,12 @@ impl Said {
         self.count("/load/done")
     }
 
-    /// The shortest latency.
+    /// Returns the shortest latency.
     fn least(&self) -> u64 {
         self.count("/load/latency/quantiles/0/1")
     }
 
-    /// Wrong, closed, refused, unanswered.
+    /// Returns the counts of errors: wrong, closed, refused, unanswered.
     fn errors(&self) -> [u64; 4] {
         ["wrong", "closed", "refused", "unanswered"]
             .map(|name| self.count(&format!("/load/errors/{name}")))
@@ -71,7 +71,7 @@ impl Said {
     }
 }
 
-/// A short load with these options on a server for which each connection is `behaviour`.
+/// Puts a short load with these options on a server that handles each connection with `behaviour`.
 fn load(options: &str, behaviour: impl Fn(TcpStream) + Clone + Send + 'static) -> Said {
     load_on(&serve(behaviour).to_string(), options)
 }
@@ -88,7 +88,7 @@ fn load_on(address: &str, options: &str) -> Said {
     Said::of(&run(&arguments))
 }
 
-/// Whatever comes goes back.
+/// Sends all bytes back.
 fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -98,8 +98,8 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
-/// Gives each line and its number, from 1, to `answer`, which says what to send; none ends the
-/// connection. Replies leave when no whole line is left to be read.
+/// Passes each line and its number, from 1, to `answer`, which returns the reply. `None` ends the
+/// connection. Replies are sent when no whole line is left to read.
 fn lines(stream: TcpStream, mut answer: impl FnMut(u64, Vec<u8>) -> Option<Vec<u8>>) {
     let mut replies = Vec::new();
     let mut input = BufReader::new(&stream);
@@ -145,7 +145,7 @@ fn lengths_may_be_mixed_from_nothing_to_the_limit() {
 #[test]
 fn empty_lines_are_counted_too() {
     let said = load("--connections 1 --depth 3 --length 0", |stream| {
-        // One reply too many, which no comparison of bytes would show.
+        // This sends replies too many. A comparison of bytes alone would not show that.
         lines(stream, |number, line| {
             Some(if number == 1 { line.repeat(4) } else { line })
         });
@@ -218,7 +218,7 @@ fn a_lost_byte_is_seen() {
             Some(line)
         });
     };
-    // The next line shows it, or, where none is sent, that the line never ends.
+    // The next line shows the loss. Without a next line, the cut line never ends.
     load("--connections 2 --depth 4 --seconds 10", cut).is_broken([2, 0, 0, 0]);
     load("--connections 2", cut).is_broken([0, 0, 0, 2]);
 }
@@ -262,7 +262,7 @@ fn a_reply_that_comes_twice_is_seen() {
 
 #[test]
 fn another_connections_reply_is_seen() {
-    // Two connections get each other's replies, the first the first, the second the second.
+    // Two connections get each other's replies, in the right order.
     let count = Arc::new(AtomicUsize::new(0));
     let slots = Arc::new(Mutex::new([Vec::new(), Vec::new()]));
     let (both, both_again) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
@@ -292,7 +292,7 @@ fn a_server_that_closes_is_counted_and_ends_the_load_early() {
 #[test]
 fn a_server_that_resets_is_counted() {
     let said = load("--connections 2", |stream| {
-        // To close with bytes unread is to reset.
+        // Closing a socket with unread bytes resets the connection.
         let _ = (&stream).read(&mut [0; 5]);
     });
     said.is_broken([0, 2, 0, 0]);
@@ -321,7 +321,7 @@ fn a_servers_delay_is_what_is_measured() {
     said.is_clean();
     assert!(said.least() >= 20 * MS, "{}", said.json);
     assert!((20 * MS..200 * MS).contains(&said.count("/load/latency/p50")));
-    // Of each connection one line in 20 ms, and one that was begun before.
+    // Each connection has one line per 20 ms, and one that was begun before.
     assert!((12..=4 * 26).contains(&said.done()), "{}", said.json);
 }
 
@@ -334,11 +334,11 @@ fn each_of_the_lines_in_flight_has_its_own_latency() {
         });
     });
     said.is_clean();
-    // The replies to one read leave in one write: four waits of 5 ms.
+    // The replies to one read leave in one write, after four waits of 5 ms.
     assert!(said.count("/load/latency/p50") >= 20 * MS, "{}", said.json);
 }
 
-/// Answers at once, but for one pause of 300 ms, 400 ms after the first line.
+/// Answers at once, except for one pause of 300 ms, 400 ms after the first line.
 fn stalls_once(stream: TcpStream) {
     let began = Instant::now();
     let mut stalled = false;
@@ -364,7 +364,8 @@ fn the_open_loop_shows_a_stall_on_every_line_that_was_due_in_it() {
     let said = load("--connections 1 --seconds 1 --rate 1000", stalls_once);
     said.is_clean();
     assert!(said.count("/load/latency/max") >= 290 * MS);
-    // Of 1000 lines, 300 are due in the stall, and 100 of them 200 ms or more before its end.
+    // Of 1000 lines, 300 are due during the stall. 100 of them are due at least 200 ms before its
+    // end.
     assert!(said.count("/load/latency/p90") >= 190 * MS, "{}", said.json);
     let above = |limit: u64| {
         let quantiles = said.json.pointer("/load/latency/quantiles");
@@ -390,10 +391,10 @@ fn the_open_loop_holds_its_rate() {
     });
     said.is_clean();
     assert_eq!(said.number("/load/intended_rate"), 2000.0);
-    // Lines of the warm-up may be answered late, and lines of the end later.
+    // Lines of the warm-up may be answered late, and the last lines may be answered after the end.
     let rate = said.number("/load/rate");
     assert!(rate > 1000.0 && rate <= 2101.0, "{}", said.json);
-    // Whatever the server and the machine did: so many were due, and sent, each once.
+    // However slow the server and the machine are, this many lines are due, and each is sent once.
     assert!(
         said.count("/load/latency/count").abs_diff(2000) <= 1,
         "{}",
@@ -461,7 +462,7 @@ fn the_open_loop_counts_the_lines_of_a_connection_that_was_closed() {
     );
     let [wrong, closed, refused, unanswered] = said.errors();
     assert_eq!((wrong, closed, refused), (0, 1, 0), "{}", said.json);
-    // Half of 200 lines, but the first ten.
+    // Half of 200 lines, without the first ten.
     assert!(unanswered.abs_diff(90) <= 1, "{}", said.json);
     assert!(
         said.count("/load/latency/count").abs_diff(200) <= 1,
@@ -472,7 +473,7 @@ fn the_open_loop_counts_the_lines_of_a_connection_that_was_closed() {
 
 #[test]
 fn lines_are_pipelined_as_deep_as_asked() {
-    // Answers sixty-four lines at a time, and never fewer.
+    // This server answers only when it has sixty-four lines.
     let groups = |stream| {
         let mut group = Vec::new();
         lines(stream, |number, mut line| {
@@ -499,7 +500,7 @@ fn connects_count_connections_with_a_line_each() {
             count += 1;
             Some(line)
         });
-        // All but the first connection, which only shows that there is a server.
+        // The first connection only shows that there is a server, and does not count.
         if count == 1 {
             ends.fetch_add(1, Ordering::SeqCst);
         }
@@ -510,7 +511,7 @@ fn connects_count_connections_with_a_line_each() {
         accepted.load(Ordering::SeqCst),
         ended.load(Ordering::SeqCst),
     );
-    // Those that were answered after the end were begun before it.
+    // Connections that were answered after the end were begun before it.
     assert!(
         (done + 1..=done + 5).contains(&(accepted as u64)),
         "{accepted}: {}",
@@ -540,7 +541,7 @@ fn connects_see_a_wrong_byte_and_an_early_end() {
     assert!(closed >= 2 && said.done() == 0, "{}", said.json);
 }
 
-/// An echo that takes so many connections, and then listens no longer.
+/// Starts an echo that accepts this many connections and then stops listening.
 fn takes(connections: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -560,10 +561,10 @@ fn refused_connects_are_counted_and_not_hammered() {
     );
     let [wrong, closed, refused, unanswered] = said.errors();
     assert_eq!((wrong, unanswered), (0, 0), "{}", said.json);
-    // The first one showed that there is a server; up to two were in the backlog at its end.
+    // The first connection showed that there is a server. Up to two were in the backlog at the end.
     let done = said.done();
     assert!((1..20).contains(&done) && closed <= 2, "{}", said.json);
-    // Two connections, each of which tries every 10 ms.
+    // Two connections try every 10 ms.
     assert!((1..=2 * 61).contains(&refused), "{}", said.json);
 }
 
@@ -572,7 +573,7 @@ fn connections_that_cannot_be_made_are_counted_and_the_others_used() {
     let said = load_on(&takes(50), "--connections 200");
     let [wrong, closed, refused, unanswered] = said.errors();
     assert_eq!((wrong, unanswered), (0, 0), "{}", said.json);
-    // Some were in the backlog when it was closed.
+    // Some connections were in the backlog when the listener was closed.
     assert_eq!(closed + refused, 150, "{}", said.json);
     assert!(said.done() > 0 && !said.success);
 }
@@ -701,7 +702,7 @@ fn a_signal_ends_the_load_early_with_what_it_has() {
             .unwrap();
         told.recv_timeout(Duration::from_secs(20))
             .expect("the load begins");
-        // Some more, so that there is something to be reported.
+        // Let it answer some more lines, so there is something to report.
         thread::sleep(Duration::from_millis(100));
         let said = interrupted(child);
         said.is_clean();
