@@ -1,4 +1,4 @@
-//! This machine: what it is, for the report, and whether it allows for a plan.
+//! Describes this machine for the report, and checks that its limits allow a plan.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,14 @@ use crate::plan::Plan;
 use crate::process::Cores;
 use crate::servers::first_line;
 
-/// Descriptors that a process has beside those of its connections.
+/// The descriptors that a process needs besides those of its connections.
 const OTHER_FILES: u64 = 64;
 
-/// Names and values, in the order in which they are shown.
+/// Returns names and values in the order in which the report shows them.
 pub fn describe() -> anyhow::Result<Vec<(String, String)>> {
     let kernel = nix::sys::utsname::uname()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+
     let all = [
         ("processor", in_file("/proc/cpuinfo", "model name")),
         ("cores", Cores::all()?.count().to_string()),
@@ -64,30 +65,34 @@ pub fn describe() -> anyhow::Result<Vec<(String, String)>> {
             first_line(Command::new("rustc").arg("--version")).unwrap_or_default(),
         ),
     ];
+
     Ok(all.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-/// The commit of the project, with `-dirty` where files differ from it.
+/// Returns the commit of the project, with `-dirty` if files differ from it.
 pub fn commit(project: &Path) -> String {
     let mut git = Command::new("git");
     git.arg("-C")
         .arg(project)
         .args(["describe", "--always", "--dirty", "--exclude=*"]);
+
     first_line(&mut git).unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Allows this process, and those that it starts, as many open files as it may.
+/// Raises the limit of open files as far as it goes, for this process and those that it starts.
 ///
 /// # Errors
 ///
-/// Where that, or another limit, does not suffice for the plan: which, for which workload, and what
-/// to do.
+/// Returns an error if that or another limit is too low for the plan. It names the limit, the
+/// workload, and the remedy.
 pub fn allow_for(plan: &Plan) -> anyhow::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+
     let ports = ports_on_loopback()?;
     for workload in plan.workloads.iter().map(|planned| &planned.workload) {
         let connections = (workload.connections + workload.idle) as u64;
+
         let limits = [
             (
                 "the hard limit of open files (ulimit -Hn)",
@@ -99,7 +104,7 @@ pub fn allow_for(plan: &Plan) -> anyhow::Result<()> {
                 ports,
                 connections,
             ),
-            // Each connection of a server that has a thread for it: the thread, and its memory.
+            // A server with a thread for each connection needs the thread and its memory maps.
             (
                 "the limit of threads (kernel.threads-max)",
                 of_kernel("kernel/threads-max"),
@@ -116,11 +121,12 @@ pub fn allow_for(plan: &Plan) -> anyhow::Result<()> {
                 4 * (connections + 16) + 1024,
             ),
         ];
+
         for (limit, is, needed) in limits {
             if is < needed {
                 bail!(
-                    "{} needs {needed}, and {limit} is {is}: raise it, or leave the workload out \
-                     (--without {})",
+                    "{} needs {needed}, but {limit} is {is}: raise the limit, or leave the \
+                     workload out (--without {})",
                     workload.name,
                     workload.name
                 );
@@ -130,7 +136,7 @@ pub fn allow_for(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `/proc/sys` says; no limit where it is silent.
+/// Reads a limit from `/proc/sys`. A missing file means no limit.
 fn of_kernel(name: &str) -> u64 {
     number_in(&format!("/proc/sys/{name}"))
         .parse()
@@ -144,7 +150,7 @@ fn number_in(path: &str) -> String {
         .to_owned()
 }
 
-/// The value behind `name:` in a file of such lines.
+/// Returns the value behind `name:` in a file of such lines.
 fn in_file(path: &str, name: &str) -> String {
     fs::read_to_string(path)
         .unwrap_or_default()

@@ -1,22 +1,23 @@
-//! Servers that echo lines, compared on the same work: `compare run` checks, measures and reports.
+//! Compares servers that echo lines, on the same work. `compare run` checks them, measures them and
+//! writes a report.
 //!
-//! The files in the order in which a figure comes about:
+//! The files are in the order in which a figure is made:
 //!
 //! | file | idea |
 //! |---|---|
-//! | `servers.rs` | who is compared, and how each is built and started |
-//! | `check/` | what each has to get right first |
-//! | `plan.rs` | the workloads, and in which placements |
-//! | `load/` | connections that send lines and verify what comes back |
+//! | `servers.rs` | the servers, and how each is built and started |
+//! | `check/` | the rows that every server should pass first |
+//! | `plan.rs` | the workloads, and their placements |
+//! | `load/` | the load generator: sends lines and compares the answers |
 //! | `process.rs` | a server's process: started, placed, watched, ended |
-//! | `processors.rs` | who had the processors: the server, the generator, nobody, or others |
-//! | `syscalls.rs` | its system calls, counted apart |
-//! | `machine.rs` | what this machine is, and whether it allows for the plan |
-//! | `run.rs` | the rounds: who is measured when, and what is kept |
-//! | `record.rs` | what was measured, as it is written down |
-//! | `report/` | what was written down, made into pages |
+//! | `processors.rs` | the use of the processors: server, generator, idle, others |
+//! | `syscalls.rs` | a server's system calls, counted in runs of their own |
+//! | `machine.rs` | this machine: a description, and a check of its limits |
+//! | `run.rs` | the rounds: the order of the measurements |
+//! | `record.rs` | the records of the raw file |
+//! | `report/` | the pages, made from the records |
 //!
-//! Linux only: a server's processor time, switches and memory are read as that kernel shows them.
+//! Linux only. Processor time, context switches and memory are read from that kernel's interfaces.
 
 mod check;
 mod load;
@@ -49,7 +50,7 @@ use record::Record;
 use run::Task;
 use servers::{ENTRIES, Places};
 
-/// Compares servers that echo lines: checks each, measures it, and writes a report.
+/// Compares servers that echo lines. Checks each server, measures it, and writes a report.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -61,20 +62,20 @@ struct Arguments {
 enum Command {
     /// Check and measure all servers, and write a report
     Run(RunArguments),
-    /// List the servers, and what keeps one from being measured here
+    /// List the servers, and say why one cannot be measured here
     Servers,
-    /// Check a server that is running: does it echo lines as it has to?
+    /// Check whether a running server echoes lines correctly
     Check {
-        /// HOST:PORT
+        /// The server, as HOST:PORT
         address: String,
     },
-    /// Put a load on a server that is running, and print what it did
+    /// Put a load on a running server, and print its rate, latencies and errors
     Load(LoadArguments),
-    /// Make the report anew from a raw file
+    /// Write the report again from a raw file
     Report {
-        /// The raw-TIME.jsonl of a run
+        /// The raw file of a run, raw-TIME.jsonl
         raw: PathBuf,
-        /// Folder to write report.html, .md, .json and .csv into; by default that of the raw file
+        /// Folder for report.html, .md, .json and .csv; by default the folder of the raw file
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -82,13 +83,13 @@ enum Command {
 
 #[derive(Args)]
 struct RunArguments {
-    /// How much time there is
+    /// Which plan to carry out
     #[arg(long, value_enum, default_value = "full")]
     plan: Extent,
-    /// Rounds, instead of the plan's
+    /// Number of rounds, instead of the plan's
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
-    /// Seconds of each measurement, instead of the plan's
+    /// Length of each measurement in seconds, instead of the plan's
     #[arg(long, value_parser = positive)]
     seconds: Option<f64>,
     /// Measure only these servers, as in synchat,tokio (see `compare servers`)
@@ -100,53 +101,53 @@ struct RunArguments {
     /// Leave these workloads out
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// HOST:PORT of a server that is running already, measured beside synchat, or beside --servers
+    /// Also measure a running server at HOST:PORT, beside synchat, or beside --servers
     #[arg(long)]
     address: Option<String>,
-    /// Threads of the generator; by default 1, and half the cores where there are more than 3
+    /// Threads of the load generator; by default 1, or half the cores on 4 cores or more
     #[arg(long, value_parser = at_least_one)]
     threads: Option<usize>,
-    /// Folder for the raw file and the report, of one run at a time
+    /// Folder for the raw file and the report; only one run at a time can use it
     #[arg(long, default_value_os_t = project().join("target/compare"))]
     out: PathBuf,
-    /// The project's own server
+    /// Program file of synchat
     #[arg(long, default_value_os_t = project().join("target/release/synchat"))]
     synchat: PathBuf,
 }
 
 #[derive(Args)]
 struct LoadArguments {
-    /// HOST:PORT
+    /// The server, as HOST:PORT
     address: String,
     /// Connections that carry the load
     #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     connections: usize,
-    /// Connections that are open beside those and say nothing
+    /// Further connections that are open and silent
     #[arg(long, default_value_t = 0)]
     idle: usize,
     /// Lines in flight on each connection
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     #[arg(conflicts_with_all = ["rate", "connects"])]
     depth: usize,
-    /// Open loop: so many lines a second, on all connections together
+    /// Open loop: send this many lines per second, on all connections together
     #[arg(long, value_parser = positive, conflicts_with = "connects")]
     rate: Option<f64>,
-    /// A connection for each line
+    /// Make a new connection for each line
     #[arg(long)]
     connects: bool,
-    /// Length of the lines in bytes, without terminator; or a mix, as in 32x8,512x2,8000x1
+    /// Length of a line in bytes, without terminator; or a mix with weights, as in 32x8,512x2
     #[arg(long, default_value = "32")]
     length: String,
-    /// Seconds of load before the measured time
+    /// Load before the measured time, in seconds
     #[arg(long, default_value_t = 0.2, value_parser = not_negative)]
     warm_up: f64,
-    /// Seconds of the measured time
+    /// Measured time, in seconds
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     seconds: f64,
-    /// Threads of the generator
+    /// Threads of the load generator
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     threads: usize,
-    /// Print one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -169,6 +170,7 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(arguments) => load_one(&arguments),
         Command::Report { raw, out } => {
             let out = out.unwrap_or_else(|| raw.parent().unwrap_or(Path::new(".")).to_owned());
+
             let file = File::open(&raw).with_context(|| raw.display().to_string())?;
             let records = Record::read_all(BufReader::new(file))
                 .with_context(|| raw.display().to_string())?;
@@ -184,12 +186,16 @@ fn run_all(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         (None, ..=3) => 1,
         (None, cores) => cores / 2,
     };
+
+    // The plan, with the changes that were asked for.
     let mut plan = Plan::new(arguments.plan, threads);
     plan.rounds = arguments.rounds.unwrap_or(plan.rounds);
     if let Some(seconds) = arguments.seconds {
         plan.last(Duration::from_secs_f64(seconds));
     }
     plan.choose(&arguments.workloads, &arguments.without)?;
+
+    // The servers. Without --servers, a running server is compared only with synchat.
     let running = match &arguments.address {
         Some(text) => vec![(text.clone(), resolve(text)?)],
         None => Vec::new(),
@@ -199,6 +205,7 @@ fn run_all(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         ([], _) => vec![&ENTRIES[0]],
         (names, _) => servers::named(names)?,
     };
+
     let stop = stop_on_signals()?;
     run::run(&Task {
         entries: servers,
@@ -209,6 +216,7 @@ fn run_all(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         out: arguments.out,
         stop: &stop,
     })?;
+
     Ok(if stop.load(Ordering::Relaxed) {
         ExitCode::from(130)
     } else {
@@ -220,6 +228,7 @@ fn list_servers() -> anyhow::Result<ExitCode> {
     let out = project().join("target/compare");
     let places = places(&out, project().join("target/release/synchat"), 1);
     fs::create_dir_all(&places.built).with_context(|| places.built.display().to_string())?;
+
     for entry in ENTRIES {
         let state = match entry.prepare(&places) {
             Ok(program) => program.version,
@@ -235,13 +244,13 @@ fn list_servers() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The project that this package belongs to.
+/// Returns the folder of the project that this package belongs to.
 fn project() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package
         .ancestors()
         .nth(2)
-        .expect("it lies in tests/compare")
+        .expect("the package lies in tests/compare")
         .to_owned()
 }
 
@@ -256,21 +265,25 @@ fn places(out: &Path, synchat: PathBuf, connections: usize) -> Places {
     }
 }
 
-/// Set once this process is to end: by Ctrl-C, SIGTERM or SIGHUP. A second signal ends it at once.
+/// Returns a flag that Ctrl-C, SIGTERM or SIGHUP sets, so that this process ends in order. A second
+/// signal ends it at once.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
+
     ctrlc::set_handler(move || {
         if seen.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
     })?;
+
     Ok(stop)
 }
 
 fn check_one(address: &str) -> anyhow::Result<ExitCode> {
     let address = resolve(address)?;
     check::listens(address)?;
+
     let stop = stop_on_signals()?;
     let rows = check::check(address, &stop, &mut |row| {
         let verdict = if row.passed { "pass" } else { "FAIL" };
@@ -281,8 +294,10 @@ fn check_one(address: &str) -> anyhow::Result<ExitCode> {
         };
         let _ = writeln!(io::stdout(), "{verdict}  {}{seen}", row.name);
     });
+
     let passed = rows.iter().filter(|row| row.passed).count();
     let _ = writeln!(io::stdout(), "{passed} of {} rows", rows.len());
+
     Ok(if stop.load(Ordering::Relaxed) {
         ExitCode::from(130)
     } else if passed == rows.len() {
@@ -302,6 +317,7 @@ fn load_one(arguments: &LoadArguments) -> anyhow::Result<ExitCode> {
             depth: arguments.depth,
         },
     };
+
     let load = Load {
         connections: arguments.connections,
         idle: arguments.idle,
@@ -312,7 +328,10 @@ fn load_one(arguments: &LoadArguments) -> anyhow::Result<ExitCode> {
         duration: Duration::from_secs_f64(arguments.seconds),
         threads: arguments.threads,
     };
+
     let (sample, generator) = load::run(address, &load, &stop, &mut ())?;
+
+    // A reader that has gone away is no error.
     let mut out = io::stdout().lock();
     let _ = if arguments.json {
         let both = serde_json::json!({"load": sample, "generator": generator});
@@ -323,14 +342,15 @@ fn load_one(arguments: &LoadArguments) -> anyhow::Result<ExitCode> {
         } else {
             "lines"
         };
+
         let (latency, errors) = (&sample.latency, &sample.errors);
         let us = |ns: u64| ns as f64 / 1e3;
         writeln!(
             out,
-            "{:.0} {of} a second ({} in {:.2} s)\n\
+            "{:.0} {of} per second ({} in {:.2} s)\n\
              latency in us: p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, max {:.1}\n\
              errors: {} wrong, {} closed, {} refused, {} unanswered\n\
-             generator: busy {:.0} % of the time",
+             load generator: busy {:.0} % of the time",
             sample.rate,
             sample.done,
             sample.seconds,
@@ -346,6 +366,7 @@ fn load_one(arguments: &LoadArguments) -> anyhow::Result<ExitCode> {
             generator.busy * 100.0,
         )
     };
+
     Ok(if sample.errors.total() == 0 {
         ExitCode::SUCCESS
     } else {
@@ -353,13 +374,15 @@ fn load_one(arguments: &LoadArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The first address of `HOST:PORT` that takes a connection, or else the first: `localhost` may be
-/// two, with a server at one of them.
+/// Returns the first address of `HOST:PORT` that accepts a connection, or else the first one.
+/// `localhost` can have two addresses, with a server at only one of them.
 fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
     let all: Vec<_> = address
         .to_socket_addrs()
-        .with_context(|| format!("{address} is no address; give HOST:PORT"))?
+        .with_context(|| format!("{address} is not an address: give HOST:PORT"))?
         .collect();
+
+    // Only several addresses need a try.
     let takes =
         |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(2)).is_ok();
     let tried = if all.len() > 1 {
@@ -367,24 +390,27 @@ fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
     } else {
         None
     };
+
     tried
         .or(all.first())
         .copied()
-        .with_context(|| format!("{address} has no address"))
+        .with_context(|| format!("no address was found for {address}"))
 }
 
-/// `32`, or `32x8,512x2`: lengths and their weights.
+/// Reads lengths and their weights, as in `32` or `32x8,512x2`.
 fn lengths(text: &str) -> anyhow::Result<Vec<(usize, u32)>> {
     text.split(',')
         .map(|part| {
             let (length, weight) = part.split_once('x').unwrap_or((part, "1"));
             let lengths = (length.parse::<usize>(), weight.parse::<u32>());
+
             match lengths {
                 (Ok(length), Ok(weight)) if length <= check::LIMIT && weight > 0 => {
                     Ok((length, weight))
                 }
                 _ => bail!(
-                    "{part} is no length; give bytes up to {}, and a weight, as in 32x8",
+                    "{part} is not a length: give a number of bytes up to {}, and a weight if you \
+                     like, as in 32x8",
                     check::LIMIT
                 ),
             }

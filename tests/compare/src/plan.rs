@@ -1,4 +1,4 @@
-//! The plan: which workloads, in which placements, how often and how long.
+//! The plan: the workloads, their placements, the number of rounds and the length of a measurement.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::check;
 use crate::load::{Load, Shape};
 use crate::record::{Kind, Variant, Workload};
 
-/// What a run does.
+/// All that a run measures.
 pub struct Plan {
     pub rounds: usize,
-    /// Of each measurement.
+    /// The length of each measurement.
     pub duration: Duration,
-    /// Of the generator.
+    /// The number of the generator's threads.
     pub threads: usize,
     pub workloads: Vec<Planned>,
     pub variants: Vec<Variant>,
-    /// System calls are counted, too.
+    /// True if system calls are counted, too.
     pub counts_calls: bool,
 }
 
@@ -27,32 +27,34 @@ pub struct Plan {
 pub struct Planned {
     pub workload: Workload,
     load: Load,
-    /// Also measured in the placements that are not the usual one.
+    /// True if the workload is also measured in the other placements.
     pub in_variants: bool,
 }
 
-/// The workload whose slowest server tells the rate of the open loop.
+/// The workload whose slowest server decides the rate of the open loop.
 pub const CAPACITY: &str = "ping-pong-50";
 
-/// Its highest rate, in lines a second: a line alone costs the generator a wait, a timer, a write
-/// and a read, some 25 us, and one that is late itself measures nothing else.
+/// The highest rate of the open loop, in lines per second. A single line costs the generator a
+/// wait, a timer, a write and a read: about 25 µs. A generator that is late measures only its own
+/// delay.
 pub const MOST_OPEN: f64 = 20_000.0;
 
-/// Load before the measured time, in all workloads, and so much more for each connection: a server
-/// may not have its thread for one yet when it is made.
+/// The length of the load before the measured time, and its growth for each connection. A server
+/// may need some time to start the thread for a new connection.
 pub const WARM_UP: Duration = Duration::from_millis(200);
 pub const WARM_UP_EACH: Duration = Duration::from_micros(200);
 
-/// The open loop is measured so many times as long: its figure is that of the slowest lines.
+/// The open loop is measured this many times as long, because its figure comes from the few slowest
+/// lines.
 const OPEN_LONGER: u32 = 3;
 
-/// Short lines, as a chat has.
+/// A short line, as in a chat.
 const SHORT: usize = 32;
-/// Close below the limit.
+/// A long line, just below the limit.
 const LONG: usize = 60_000;
 
 impl Planned {
-    /// The load; in the open loop at `rate`.
+    /// Returns the load. In the open loop it has this `rate`.
     pub fn load(&self, rate: f64) -> Load {
         let mut load = self.load.clone();
         if let Shape::Open { .. } = load.shape {
@@ -101,23 +103,24 @@ impl Planned {
     }
 }
 
-/// How much time there is.
+/// The size of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Extent {
-    /// All workloads, and two of them in all placements, for a result to be quoted: three quarters
-    /// of an hour.
+    /// For results that you quote. Measures all workloads, and two of them in all placements, in
+    /// three quarters of an hour.
     Full,
-    /// A look, in less than two minutes: one round, of little.
+    /// For a first look. Measures one round of four workloads in less than two minutes.
     Quick,
 }
 
 impl Plan {
-    /// The plan of an extent, with `threads` of the generator.
+    /// Makes a plan of this extent. The generator has `threads` threads.
     pub fn new(extent: Extent, threads: usize) -> Self {
         let (rounds, duration) = match extent {
             Extent::Full => (5, Duration::from_millis(700)),
             Extent::Quick => (1, Duration::from_millis(250)),
         };
+
         let mut workloads = workloads();
         let mut variants = vec![Variant::Shared, Variant::Batch, Variant::OneCore];
         if extent == Extent::Quick {
@@ -128,6 +131,7 @@ impl Plan {
         for Planned { load, .. } in &mut workloads {
             load.threads = threads;
         }
+
         let counts_calls = extent == Extent::Full;
         let mut plan = Self {
             rounds,
@@ -141,16 +145,18 @@ impl Plan {
         plan
     }
 
-    /// Connections of the largest workload, or of the check, and a few for whoever looks in.
+    /// Returns the number of connections that a server must hold: those of the largest workload or
+    /// of the check, and a few to spare.
     pub fn connections(&self) -> usize {
         let workloads = self.workloads.iter().map(|planned| &planned.workload);
         let most = workloads
             .map(|workload| workload.connections + workload.idle)
             .max();
+
         most.unwrap_or(0).max(check::MOST_CONNECTIONS) + 16
     }
 
-    /// Makes each measurement last so long.
+    /// Sets the length of each measurement.
     pub fn last(&mut self, duration: Duration) {
         self.duration = duration;
         for Planned { load, .. } in &mut self.workloads {
@@ -161,11 +167,11 @@ impl Plan {
         }
     }
 
-    /// Keeps the workloads of these names, or all if there is none, and drops those in `without`.
+    /// Keeps the workloads with these names, or all if no name is given. Drops those in `without`.
     ///
     /// # Errors
     ///
-    /// At a name that is none of theirs, and if none is left.
+    /// Returns an error if a name is unknown, or if no workload is left.
     pub fn choose(&mut self, names: &[String], without: &[String]) -> anyhow::Result<()> {
         for name in names.iter().chain(without) {
             if self
@@ -179,27 +185,30 @@ impl Plan {
                     .map(|planned| &planned.workload.name[..])
                     .collect();
                 bail!(
-                    "{name} is no workload of this plan; there are {}",
+                    "this plan has no workload {name}: choose from {}",
                     all.join(", ")
                 );
             }
         }
+
         self.workloads.retain(|Planned { workload, .. }| {
             (names.is_empty() || names.contains(&workload.name))
                 && !without.contains(&workload.name)
         });
+
         if self.workloads.is_empty() {
-            bail!("no workload is left");
+            bail!("no workload is left: --without leaves out all of --workloads");
         }
         Ok(())
     }
 }
 
-/// All workloads, in the order of the report.
+/// Returns all workloads, in the order of the report.
 fn workloads() -> Vec<Planned> {
     use Kind::{Connects, Idle, Lengths, Open, PingPong, Pipelined};
     let one = Shape::Closed { depth: 1 };
     let mut all = Vec::new();
+
     for connections in [1, 8, 50, 500, 5000] {
         let planned = Planned::new(
             &format!("ping-pong-{connections}"),
@@ -211,11 +220,13 @@ fn workloads() -> Vec<Planned> {
             connections,
             one,
         );
+
         all.push(match connections {
             50 => planned.in_variants(),
             _ => planned,
         });
     }
+
     all.extend([
         Planned::new(
             "pipelined-1x256",
@@ -250,7 +261,8 @@ fn workloads() -> Vec<Planned> {
         .lengths(&[(LONG, 1)]),
         Planned::new(
             "mixed-50x8",
-            "50 connections, 8 lines in flight on each: of 13, ten have 32 bytes, two 512, one 8,000",
+            "50 connections, 8 lines in flight on each; of 13 lines ten have 32 bytes, two 512, one \
+             8,000",
             Lengths,
             50,
             Shape::Closed { depth: 8 },
@@ -258,21 +270,21 @@ fn workloads() -> Vec<Planned> {
         .lengths(&[(SHORT, 10), (512, 2), (8000, 1)]),
         Planned::new(
             "connects-8",
-            "8 connections at a time: connect, one line, close",
+            "8 connections at a time, each new: connect, one line, close",
             Connects,
             8,
             Shape::Connects,
         ),
         Planned::new(
             "connects-1000",
-            "a storm, 1,000 connections at a time: connect, one line, close",
+            "1,000 connections at a time, each new: connect, one line, close",
             Connects,
             1000,
             Shape::Connects,
         ),
         Planned::new(
             "idle-10000",
-            "1 connection, one line at a time, beside 10,000 that are silent",
+            "1 connection, one line at a time, beside 10,000 silent connections",
             Idle,
             1,
             one,
@@ -280,8 +292,8 @@ fn workloads() -> Vec<Planned> {
         .idle(10_000),
         Planned::new(
             "open-50",
-            "50 connections, lines of 32 bytes at a fixed rate: half of what the slowest server \
-             does in ping-pong-50, at most 20,000 a second",
+            "50 connections, lines of 32 bytes at a fixed rate: half the rate of the slowest server \
+             in ping-pong-50, at most 20,000 per second",
             Open,
             50,
             Shape::Open { rate: 0.0 },

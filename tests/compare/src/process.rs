@@ -1,7 +1,7 @@
-//! A server's process: started and placed, its use of the machine read, and ended, always.
+//! Starts and places a server's process, reads its use of the machine, and always ends it.
 //!
-//! Each measurement has a process of its own, so that no server carries what an earlier workload
-//! left in its memory; that costs a start for each, tens of milliseconds.
+//! Each measurement has its own process, so no server keeps memory from an earlier workload. The
+//! cost is one start per measurement, tens of milliseconds.
 
 use std::env;
 use std::fs::{self, File};
@@ -24,16 +24,16 @@ use nix::unistd::Pid;
 use crate::record::Variant;
 use crate::servers::Program;
 
-/// Python, on a busy machine, takes its time.
+/// The longest time that a server may take to start. Python on a busy machine is slow.
 const START: Duration = Duration::from_secs(20);
 
-/// What the server of the moment prints goes here.
+/// The file with the error output of the current server.
 pub const LAST_WORDS: &str = "server.stderr";
 
-/// Variables that servers are given: the rest could set one of them up otherwise than the others.
+/// The environment variables that servers get. Others could configure one server differently.
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "LANG", "PYENV_VERSION"];
 
-/// A server that runs, until this value is dropped.
+/// A server that runs until this value is dropped.
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
@@ -41,7 +41,7 @@ pub struct Process {
     switches_of_earlier_children: u64,
 }
 
-/// What a process uses, at one moment. Sizes in bytes.
+/// The use of the machine by a process at one moment. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub threads: u64,
@@ -51,8 +51,8 @@ pub struct Usage {
 }
 
 impl Process {
-    /// Starts a server on a free port, and waits until it answers; `wrapper` is a program
-    /// and its arguments to start it with. What it prints goes to a file in `folder`.
+    /// Starts a server on a free port and waits until it answers. If `wrapper` is given, that
+    /// program with its arguments starts the server. Error output goes to a file in `folder`.
     pub fn start(
         program: &Program,
         variant: Variant,
@@ -60,6 +60,7 @@ impl Process {
         folder: &Path,
         stop: &AtomicBool,
     ) -> anyhow::Result<Self> {
+        // The command: chrt, the wrapper, the program, the address between its arguments.
         let address = free_address()?;
         let mut words: Vec<String> = Vec::new();
         if variant == Variant::Batch {
@@ -71,8 +72,10 @@ impl Process {
         words.push(address.to_string());
         words.extend(program.after.iter().cloned());
 
+        // Every server gets the same environment and streams.
         let last_words = folder.join(LAST_WORDS);
         let printed = File::create(&last_words)?;
+
         let cores = Cores::of_server(variant)?;
         let mut command = Command::new(&words[0]);
         command
@@ -80,21 +83,21 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(printed)
-            // Many a runtime takes its settings from there.
+            // Many runtimes read settings from the environment.
             .env_clear()
             .envs(
                 ENVIRONMENT
                     .iter()
                     .filter_map(|name| Some((name, env::var_os(name)?))),
             )
-            // Ctrl-C is for the comparison, which ends its servers itself.
+            // Ctrl-C must reach only the comparison, which ends its servers itself.
             .process_group(0);
         let parent = Pid::this();
-        // SAFETY: between fork and exec only system calls are made: nothing is allocated, no lock
-        // is taken.
+        // SAFETY: between fork and exec the closure makes only system calls. It allocates nothing
+        // and takes no lock.
         unsafe {
             command.pre_exec(move || {
-                // Not even a comparison that is killed leaves a server behind.
+                // Even a killed comparison must leave no server behind.
                 nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
                 if nix::unistd::getppid() != parent {
                     return Err(io::ErrorKind::BrokenPipe.into());
@@ -103,6 +106,7 @@ impl Process {
                 Ok(())
             });
         }
+
         let switches_of_earlier_children = switches_of_children()?;
         let child = command.spawn().with_context(|| words[0].clone())?;
         let mut process = Self {
@@ -111,6 +115,8 @@ impl Process {
             last_words,
             switches_of_earlier_children,
         };
+
+        // Wait until it answers a line.
         let deadline = Instant::now() + START;
         loop {
             if let Some(how) = process.died() {
@@ -127,7 +133,7 @@ impl Process {
         }
     }
 
-    /// How the process ended, if it did, and what it said last.
+    /// If the process has ended, returns its exit status and its last line of output.
     pub fn died(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         let said = fs::read_to_string(&self.last_words).unwrap_or_default();
@@ -138,6 +144,7 @@ impl Process {
             .chars()
             .take(200)
             .collect();
+
         Some(if last.is_empty() {
             status.to_string()
         } else {
@@ -145,7 +152,7 @@ impl Process {
         })
     }
 
-    /// Processor time so far, of all its threads, in nanoseconds.
+    /// Returns the processor time of all its threads so far, in nanoseconds.
     pub fn cpu(&self) -> u64 {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         clock_getcpuclockid(pid)
@@ -153,10 +160,11 @@ impl Process {
             .map_or(0, |time| Duration::from(time).as_nanos() as u64)
     }
 
-    /// What it uses now; zeros once it is gone.
+    /// Returns its present use of the machine. All values are zero once the process is gone.
     pub fn usage(&self) -> Usage {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
+
         let number = |name: &str| {
             status
                 .lines()
@@ -169,6 +177,7 @@ impl Process {
                 })
                 .unwrap_or(0_u64)
         };
+
         Usage {
             threads: number("Threads:"),
             resident: number("VmRSS:") * 1024,
@@ -177,7 +186,7 @@ impl Process {
         }
     }
 
-    /// Ends the process; returns how often its threads, all that there ever were, were switched.
+    /// Ends the process. Returns the context switches of all threads that it ever had.
     pub fn end(mut self) -> anyhow::Result<u64> {
         self.child.kill()?;
         self.child.wait()?;
@@ -187,41 +196,42 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The process may be gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address on loopback that nobody listens on. Another program may take it before the server
-/// does; then the server says so, and its measurement fails.
+/// Returns a free address on loopback. If another program takes it before the server does, the
+/// server reports that, and its measurement fails.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Sends a line and waits for its echo: a server that listens may not serve yet, since a pool of
-/// threads takes its time to fill.
+/// Sends a line and waits for its echo. A server that listens may not serve yet: a pool of threads
+/// takes some time to start.
 fn greet(address: SocketAddr) -> io::Result<()> {
     const LINE: &[u8] = b"hello\r\n";
+
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.write_all(LINE)?;
     stream.read_exact(&mut [0; LINE.len()])
 }
 
-/// Context switches of all children that were waited for.
+/// Returns the context switches of all children that have ended and were waited for.
 fn switches_of_children() -> anyhow::Result<u64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let both = usage.voluntary_context_switches() + usage.involuntary_context_switches();
     Ok(both.cast_unsigned())
 }
 
-/// Cores to run on.
+/// A set of cores.
 #[derive(Clone, Copy)]
 pub struct Cores(CpuSet);
 
 impl Cores {
-    /// Those that this process has.
+    /// Returns the cores that this process may use.
     pub fn all() -> anyhow::Result<Self> {
         Ok(Self(sched_getaffinity(Pid::from_raw(0))?))
     }
@@ -238,15 +248,17 @@ impl Cores {
         })
     }
 
-    /// Where the generator runs, beside a server in `variant`.
+    /// Returns the cores for the generator beside a server in `variant`.
     pub fn of_generator(variant: Variant) -> anyhow::Result<Self> {
         let mut cores = Self::all()?;
+
         if variant == Variant::OneCore {
             let Some(first) = cores.first().filter(|_| cores.count() > 1) else {
-                bail!("a core for the server and another for the generator are not to be had here");
+                bail!("this machine has no second core for the generator");
             };
             cores.0.unset(first)?;
         }
+
         Ok(cores)
     }
 
@@ -260,7 +272,7 @@ impl Cores {
             .count()
     }
 
-    /// Runs the calling thread, and those that it starts, on these cores.
+    /// Moves the calling thread, and those that it starts later, to these cores.
     pub fn adopt(&self) -> io::Result<()> {
         Ok(sched_setaffinity(Pid::from_raw(0), &self.0)?)
     }

@@ -1,8 +1,8 @@
-//! Who had the processors up to a moment: the server, this program, nobody, and so, what is left,
-//! others.
+//! Measures the use of the processors by the server, by this program, and by nobody. The rest is
+//! the use by others.
 //!
-//! A rate is worth something where the two had the machine to themselves. A list of processes would
-//! not show that: one that came and went is on no list, and neither is the host of a virtual
+//! A rate means something only if the server and the generator had the machine to themselves. A
+//! list of processes cannot show that: it misses short-lived programs, and the host of a virtual
 //! machine.
 
 use std::fs;
@@ -10,21 +10,21 @@ use std::fs;
 use crate::load::clock;
 use crate::process::Process;
 
-/// Of the times in `/proc/stat`, in nanoseconds.
+/// The unit of the times in `/proc/stat`, in nanoseconds.
 const TICK: u64 = 10_000_000;
 
 /// Times up to a moment, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
-    /// By the clock, for each processor.
+    /// The clock's time, the same for each processor.
     wall: u64,
     pub server: u64,
     own: u64,
-    /// None where the kernel does not say.
+    /// `None` if the kernel does not say.
     idle: Option<Idle>,
 }
 
-/// Of all processors together.
+/// The idle time of all processors together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Idle {
     processors: u64,
@@ -43,23 +43,25 @@ impl Spent {
         }
     }
 
-    /// The share of the processors' time that others had since `earlier`: 0 to 1.
+    /// Returns the share of the processors' time that others used since `earlier`, from 0 to 1.
     pub fn others_since(&self, earlier: &Self) -> Option<f64> {
         let (idle, idle_then) = (self.idle?, earlier.idle?);
         let all = (self.wall - earlier.wall) * idle.processors;
-        // A server that is gone has no time any more.
+
+        // A server that has ended shows no time any more.
         let known = self.server.saturating_sub(earlier.server)
             + (self.own - earlier.own)
             + idle.time.saturating_sub(idle_then.time);
+
         (all > 0).then(|| (1.0 - known as f64 / all as f64).max(0.0))
     }
 }
 
 impl Idle {
-    /// From the text of `/proc/stat`: a line for all processors, and then one for each.
+    /// Reads the text of `/proc/stat`: one line for all processors, then one for each.
     fn of(text: &str) -> Option<Self> {
         let lines = || text.lines().take_while(|line| line.starts_with("cpu"));
-        // Behind the name: user, nice, system, idle, and waiting for a disk, which is idle as well.
+        // The fields behind the name are user, nice, system, idle and iowait. Iowait is idle, too.
         let mut numbers = lines().next()?.split_whitespace().skip(4);
         let mut ticks = || numbers.next()?.parse::<u64>().ok();
         Some(Self {

@@ -1,9 +1,9 @@
-//! What is measured, as it is written down: one JSON value a line in `raw-TIME.jsonl`, in the order
-//! in which it came to be known.
+//! The records of a run: one JSON value per line of `raw-TIME.jsonl`, in the order in which they
+//! became known.
 //!
-//! The raw file is the truth: it is appended to as the run goes on, so an end at any moment loses
-//! nothing, and the reports are made of it, now or later (`compare report`). Times are nanoseconds,
-//! sizes bytes, unless the name says otherwise.
+//! The raw file is the source of everything else. It grows as the run goes on, so an end at any
+//! moment loses nothing. The reports are made from it, now or later (`compare report`). Times are
+//! in nanoseconds and sizes in bytes, unless a name says otherwise.
 
 use std::fmt::{self, Display};
 use std::io::{BufRead, Write};
@@ -11,45 +11,46 @@ use std::io::{BufRead, Write};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-/// Goes up whenever a name or a meaning below changes.
+/// Increase this whenever a name or a meaning below changes.
 pub const SCHEMA: u32 = 1;
 
 /// A line of the raw file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
-    /// The first one: what is to be measured, where.
+    /// The first record: the plan and the machine.
     Run(Run),
-    /// A server, and what it passed, before any is measured.
+    /// A server and its check. All servers come before any measurement.
     Server(Server),
     /// One server under one workload, once.
     Measurement(Measurement),
-    /// The last one, of a run that came to its end.
+    /// The last record, only of a complete run.
     End {
         /// RFC 3339, UTC.
         finished: String,
     },
 }
 
-/// What is to be measured, where.
+/// The plan of a run, and the machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     pub schema: u32,
     /// RFC 3339, UTC.
     pub started: String,
-    /// As it was typed.
+    /// The command as it was typed.
     pub command: String,
-    /// Of synchat; with `-dirty` where files differ from it.
+    /// The commit of synchat, with `-dirty` if files differ from it.
     pub commit: String,
-    /// Names and values, in the order in which they are shown: processor, kernel, limits, versions.
+    /// Names and values in the order of the report: processor, kernel, limits, versions.
     pub machine: Vec<(String, String)>,
     pub rounds: usize,
-    /// Of each measurement; in the open loop three times as long.
+    /// The length of each measurement. In the open loop it is three times as long.
     pub seconds: f64,
-    /// Of the load before it; and so much more for each connection.
+    /// The length of the load before each measurement, in seconds.
     pub warm_up: f64,
+    /// The growth of `warm_up` for each connection, in seconds.
     pub warm_up_each: f64,
-    /// Of the generator.
+    /// The number of the generator's threads.
     pub threads: usize,
     pub workloads: Vec<Workload>,
     pub variants: Vec<Variant>,
@@ -58,81 +59,81 @@ pub struct Run {
 /// A workload, as the report names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Workload {
-    /// Short and fixed: `ping-pong-50`.
+    /// The short, fixed name, as in `ping-pong-50`.
     pub name: String,
-    /// In words: `50 connections, one 32-byte line at a time each`.
+    /// A description, as in `50 connections, one 32-byte line at a time on each`.
     pub what: String,
     pub kind: Kind,
-    /// That carry the load.
+    /// The number of connections that carry the load.
     pub connections: usize,
-    /// That are open beside those and say nothing.
+    /// The number of further connections that are open and silent.
     pub idle: usize,
 }
 
-/// What a workload is about, and so which picture it is drawn into.
+/// The kind of a workload. It decides the figure that counts, and the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// One short line at a time on each connection: the figure is lines per second.
+    /// One short line at a time on each connection. The figure is lines per second.
     PingPong,
-    /// Many lines in flight on each: lines per second.
+    /// Many lines in flight on each connection. The figure is lines per second.
     Pipelined,
-    /// Long lines, or lengths mixed: lines per second.
+    /// Long lines, or mixed lengths. The figure is lines per second.
     Lengths,
-    /// Connect, one line, close: connections per second.
+    /// Connect, one line, close. The figure is connections per second.
     Connects,
-    /// Few active among many silent: latency and memory.
+    /// Few active connections among many silent ones. The figures are latency and memory.
     Idle,
-    /// Lines at a fixed rate: latency from the time a line was due.
+    /// Lines at a fixed rate. The figure is latency, from the time a line was due.
     Open,
 }
 
-/// A placement of server and generator on the processor's cores.
+/// A placement of the server and the generator on the cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// Both on all cores, as the kernel sees fit.
+    /// Both run on all cores, scheduled by the kernel.
     Shared,
-    /// As `Shared`, the server under `chrt -b 0`.
+    /// As `Shared`, with the server under `chrt -b 0`.
     Batch,
-    /// The server on the first core, the generator on the others.
+    /// The server runs on the first core, the generator on the others.
     OneCore,
 }
 
-/// A server, and what it passed.
+/// A server and its check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Server {
-    /// Short and fixed: `tokio`.
+    /// The short, fixed name, as in `tokio`.
     pub name: String,
-    /// In words: `tokio, multi-threaded`.
+    /// A description, as in `tokio, multi-threaded`.
     pub title: String,
-    /// How it waits for its connections.
+    /// The way in which it waits for its connections.
     pub model: Model,
-    /// What it is built of, with versions.
+    /// The parts of the server, with versions.
     pub version: String,
-    /// Its source within this package, or where it was running.
+    /// The path of its source in this package, or its address if it was already running.
     pub source: String,
-    /// How it is started.
+    /// The command that starts it.
     pub start: String,
-    /// Why it could not be measured here.
+    /// The reason why it could not be measured here.
     pub absent: Option<String>,
-    /// The rows of the check, in their order; none where it is absent or has no lines.
+    /// The rows of the check, in their order. Empty for an absent server and for the reflector.
     pub check: Vec<Row>,
 }
 
-/// How a server waits for its connections.
+/// The way in which a server waits for its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Model {
-    /// A thread for each, which blocks.
+    /// A blocking thread for each connection.
     Threads,
-    /// One loop on one thread.
+    /// One event loop on one thread.
     Loop,
-    /// Several loops, on several threads.
+    /// Several event loops on several threads.
     Loops,
-    /// Unknown: it was running already.
+    /// Unknown, because the server was already running.
     Unknown,
-    /// Not a peer: returns bytes as they are, to show what the generator can do.
+    /// Not a peer. Returns bytes unread, to show the limit of the generator.
     Reflector,
 }
 
@@ -141,7 +142,7 @@ pub enum Model {
 pub struct Row {
     pub name: String,
     pub passed: bool,
-    /// What was seen instead, where it failed.
+    /// If the row failed, the observation that made it fail.
     pub seen: String,
 }
 
@@ -151,45 +152,46 @@ pub struct Measurement {
     pub server: String,
     pub workload: String,
     pub variant: Variant,
-    /// From 0.
+    /// The number of the round, from 0.
     pub round: usize,
     pub outcome: Outcome,
 }
 
-/// Figures, or why there are none.
+/// The figures of a measurement, or the reason why there are none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Figures(Box<Figures>),
-    /// The server died, did not start, or served nothing: the first thing that went wrong.
+    /// The server died, did not start, or served nothing. The text names the first fault.
     Failed(String),
-    /// Not tried: what this machine, this server or this workload lacks.
+    /// Not tried. The text says what this machine, this server or this workload lacks.
     Skipped(String),
 }
 
-/// What one measurement gave.
+/// The figures of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     pub load: Sample,
-    /// Unknown for a server that was running already.
+    /// `None` for a server that was already running.
     pub server: Option<ServerUse>,
     pub generator: GeneratorUse,
-    /// Share of this machine's processor time that neither of the two had, and that was not idle
-    /// either: other programs, interrupts, the host. Unknown for a server that was running already,
-    /// and where the kernel does not say.
+    /// The share of this machine's processor time that was not idle and that neither the server nor
+    /// the generator used: other programs, interrupts, the host. `None` for a server that was
+    /// already running, and if the kernel does not say.
     pub others: Option<f64>,
 }
 
-/// What the generator saw within the measured time.
+/// The load and its answers within the measured time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// Of the measured time.
+    /// The length of the measured time.
     pub seconds: f64,
-    /// Lines answered right, or, where each connection carries one, connections.
+    /// The number of lines that were answered correctly. If each connection carries one line, the
+    /// number of connections.
     pub done: u64,
-    /// The same from the first connection on, with set-up and warm-up.
+    /// The same count from the first connection on, with set-up and warm-up.
     pub total: u64,
-    /// `done` a second.
+    /// `done` per second.
     pub rate: f64,
     /// In the open loop, the rate that was asked for.
     pub intended_rate: Option<f64>,
@@ -197,8 +199,8 @@ pub struct Sample {
     pub errors: Errors,
 }
 
-/// How long lines took: from the moment that the line was written (closed loop), was due (open
-/// loop) or its connection was begun.
+/// The latencies of lines. A latency begins when the line was written (closed loop), when it was
+/// due (open loop), or when its connection was begun (a connection for each line).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub count: u64,
@@ -208,16 +210,16 @@ pub struct Latency {
     pub p99: u64,
     pub p99_9: u64,
     pub max: u64,
-    /// The whole curve, for whoever draws it: quantile, in 0 to 1, and its latency.
+    /// The whole curve for drawing: quantiles from 0 to 1, each with its latency.
     pub quantiles: Vec<(f64, u64)>,
 }
 
-/// Whatever was not a right answer in time.
+/// The counts of everything that was not a correct answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {
-    /// Connections that got a byte other than the one expected; each is given up at that byte.
+    /// Connections that got an unexpected byte. Each is given up at that byte.
     pub wrong: u64,
-    /// Connections that the server ended.
+    /// Connections that the server closed.
     pub closed: u64,
     /// Connections that could not be made.
     pub refused: u64,
@@ -246,72 +248,79 @@ impl Display for Errors {
     }
 }
 
-/// What the server's process used: counts within the measured time, sizes at its end.
+/// The server's use of the machine: counts within the measured time, sizes at its end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerUse {
     pub cpu: u64,
-    /// Of all threads that there were, voluntary or not, from the start of the process to its end:
-    /// to be divided by [`Sample::total`].
+    /// The voluntary and involuntary switches of all threads, from the start of the process to its
+    /// end. Divide it by [`Sample::total`].
     pub context_switches: u64,
-    /// Counted in runs of their own, under strace, in the usual placement.
+    /// Counted under strace in runs of their own, in the usual placement.
     pub system_calls_per_line: Option<f64>,
     pub threads: u64,
     pub resident: u64,
-    /// Resident before the first connection.
+    /// Resident memory before the first connection.
     pub resident_before: u64,
-    /// Page tables.
+    /// The size of the page tables.
     pub page_tables: u64,
     pub page_tables_before: u64,
     /// Threads before the first connection.
     pub threads_before: u64,
-    /// Addresses in use, most of them without memory behind.
+    /// The size of all mapped addresses. Most have no memory behind them.
     pub virtual_size: u64,
 }
 
-/// What the generator used in the measured time.
+/// The generator's use of the machine in the measured time.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct GeneratorUse {
     pub threads: usize,
-    /// Of all its threads.
+    /// The processor time of all its threads.
     pub cpu: u64,
-    /// Share of the measured time in which its busiest thread ran.
+    /// The share of the measured time in which its busiest thread ran.
     pub busy: f64,
-    /// Share in which that thread could have run, and had no processor: server threads had them.
-    /// Where both add up to 1 it never waited for the server.
+    /// The share in which that thread was ready to run but had no processor, because server threads
+    /// used them all. If both shares add up to 1, the generator never waited for the server.
     pub starved: f64,
 }
 
 impl Record {
-    /// Writes the record as one line, and to the disk's cache before it returns.
+    /// Writes the record as one line, and flushes it.
     pub fn append(&self, mut file: impl Write) -> anyhow::Result<()> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
+
         file.write_all(&line)?;
         file.flush()?;
         Ok(())
     }
 
-    /// The records of a raw file. A last line that is cut is left out: a run may end anywhere.
+    /// Reads the records of a raw file. A last line that is cut is left out, because a run may end
+    /// anywhere.
     pub fn read_all(mut file: impl BufRead) -> anyhow::Result<Vec<Self>> {
         let mut records = Vec::new();
         let mut line = String::new();
+
         while file.read_line(&mut line)? > 0 {
             if !line.ends_with('\n') {
                 break;
             }
+
             let record = serde_json::from_str(&line)
-                .with_context(|| format!("line {} is no record", records.len() + 1))?;
+                .with_context(|| format!("line {} is not a record", records.len() + 1))?;
             if let Self::Run(Run { schema, .. }) = &record
                 && *schema != SCHEMA
             {
-                bail!("it has schema {schema}, and this program reads {SCHEMA}");
+                bail!("the file has schema {schema}, but this program reads schema {SCHEMA}");
             }
+
             records.push(record);
             line.clear();
         }
+
         if !matches!(records.first(), Some(Self::Run(_))) {
-            bail!("it does not begin with a run");
+            bail!("the file does not begin with the record of a run");
         }
+
         Ok(records)
     }
 }

@@ -1,10 +1,10 @@
-//! The run: servers are built, checked, and measured in rounds.
+//! Carries out a run: builds the servers, checks them, and measures them in rounds.
 //!
-//! Within a round each workload visits all servers, one right after the other; each round begins
-//! with another server, and every other one goes backwards, so that none is always measured after
-//! the same: what the machine's neighbours do falls on all alike. The open loop comes after the
-//! rest, since its rate follows from it, and the other placements last. Every record is written as
-//! soon as it is known; a signal ends the run, and what there is is reported.
+//! Within a round each workload visits all servers, one right after the other. Each round begins
+//! with another server, and every second round goes backwards, so no server always follows the same
+//! one. Disturbances by other programs then hit all servers alike. The open loop comes after the
+//! rest, because its rate follows from theirs. The other placements come last. Every record is
+//! written as soon as it is known. A signal ends the run, and the report covers what there is.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -29,11 +29,11 @@ use crate::report::Stat;
 use crate::servers::{Entry, Places, Program, first_line};
 use crate::{check, machine, process, report, syscalls};
 
-/// What to run, and where its files go.
+/// A run to carry out, and the folders for its files.
 pub struct Task<'a> {
     pub plan: Plan,
     pub entries: Vec<&'static Entry>,
-    /// Servers that are running already, measured beside those.
+    /// Servers that are already running and are measured, too.
     pub running: Vec<(String, SocketAddr)>,
     pub places: Places,
     pub project: PathBuf,
@@ -44,22 +44,22 @@ pub struct Task<'a> {
 /// A server that takes part.
 struct Contender {
     name: String,
-    /// Every row of the check; so not a reflector.
+    /// True if it passed every row of the check. Always false for a reflector, which has no rows.
     passes: bool,
     means: Means,
-    /// More connections than these it does not hold.
+    /// The highest number of connections that it can hold.
     most_connections: usize,
 }
 
-/// Where its connections go.
+/// The way to reach a contender.
 enum Means {
-    /// To a process of its own for each measurement.
+    /// Start a new process for each measurement.
     Start(Program),
-    /// To a server that is running already.
+    /// Connect to a server that is already running.
     Running(SocketAddr),
 }
 
-/// One measurement that is to be made, by place in the lists.
+/// A measurement of the schedule. Workload and contender are places in their lists.
 struct Step {
     variant: Variant,
     round: usize,
@@ -67,12 +67,14 @@ struct Step {
     contender: usize,
 }
 
-/// Checks and measures all there is, and writes the report, also of a run that was stopped.
+/// Checks and measures all servers of the task. Writes the report, even if the run was stopped.
 pub fn run(task: &Task<'_>) -> anyhow::Result<()> {
     machine::allow_for(&task.plan)?;
     for (_, address) in &task.running {
         check::listens(*address)?;
     }
+
+    // The first record of the raw file describes the run.
     let built = &task.places.built;
     fs::create_dir_all(built).with_context(|| built.display().to_string())?;
     let mut book = Book::open(&task.out)?;
@@ -95,11 +97,14 @@ pub fn run(task: &Task<'_>) -> anyhow::Result<()> {
             .collect(),
         variants: task.plan.variants.clone(),
     }))?;
-    // Whatever ends it, what there is is reported.
+
+    // Whatever ends the run, report what was measured.
     let measured = admit_and_measure(task, &mut book);
+
     for scrap in [process::LAST_WORDS, syscalls::TABLE] {
         let _ = fs::remove_file(task.out.join(scrap));
     }
+
     report::write(&book.records, &task.out)?;
     println!("raw     {}", book.path.display());
     println!("report  {}", task.out.join("report.html").display());
@@ -116,7 +121,7 @@ fn admit_and_measure(task: &Task<'_>, book: &mut Book) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the servers, checks each, and says who takes part.
+/// Builds the servers and checks each of them. Returns those that take part.
 fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for &entry in &task.entries {
@@ -133,6 +138,7 @@ fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
             absent: None,
             check: Vec::new(),
         };
+
         let prepared = entry.prepare(&task.places).and_then(|program| {
             server.version.clone_from(&program.version);
             server.start = program.command();
@@ -140,9 +146,10 @@ fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
             Ok((program, rows))
         });
         if task.stopped() {
-            // Whatever it said, it was cut short.
+            // The check was cut short, so its result means nothing.
             break;
         }
+
         match prepared {
             Ok((program, rows)) => {
                 server.check = rows;
@@ -159,9 +166,12 @@ fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
             }
             Err(why) => server.absent = Some(why),
         }
+
         announce(&server);
         book.add(Record::Server(server))?;
     }
+
+    // Servers that are already running must pass at least one row.
     for (name, address) in &task.running {
         if task.stopped() {
             break;
@@ -171,15 +181,16 @@ fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
             break;
         }
         if passes_none(&rows) {
-            bail!("{address} is no echo of lines: it passed no row of the check");
+            bail!("{address} does not echo lines: it passed no row of the check");
         }
+
         let server = Server {
             name: name.clone(),
             title: format!("running at {address}"),
             model: Model::Unknown,
             version: "unknown".to_owned(),
             source: address.to_string(),
-            start: "by whoever runs it".to_owned(),
+            start: "started by someone else".to_owned(),
             absent: None,
             check: rows,
         };
@@ -193,20 +204,22 @@ fn admit(task: &Task<'_>, book: &mut Book) -> anyhow::Result<Vec<Contender>> {
         book.add(Record::Server(server))?;
     }
     if contenders.is_empty() && !task.stopped() {
-        bail!("no server is left to be measured");
+        bail!("no server is left to measure: see above why each is absent");
     }
+
     Ok(contenders)
 }
 
-/// The rows of a server that is started for them. A reflector knows no lines, so has none.
+/// Starts a server and checks it. A reflector has no rows, because it does not know lines.
 fn check_once(task: &Task<'_>, entry: &Entry, program: &Program) -> anyhow::Result<Vec<Row>> {
     let mut process = task.start(program, Variant::Shared)?;
     if entry.model == Model::Reflector {
         return Ok(Vec::new());
     }
+
     let rows = check::check(process.address, task.stop, &mut |_| {});
     match process.died() {
-        Some(how) => bail!("it died in the check: {how}"),
+        Some(how) => bail!("it died during the check: {how}"),
         None => Ok(rows),
     }
 }
@@ -227,6 +240,7 @@ fn announce(server: &Server) {
         ..
     } = server;
     let passed = check.iter().filter(|row| row.passed).count();
+
     match absent {
         Some(why) => println!("{name:<16} absent: {why}"),
         None if check.is_empty() => println!("{name:<16} not checked"),
@@ -234,7 +248,7 @@ fn announce(server: &Server) {
     }
 }
 
-/// System calls a line, by contender and workload.
+/// System calls per line, by contender and workload.
 type Calls = HashMap<(usize, usize), f64>;
 
 fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
@@ -246,6 +260,8 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
         eprintln!("{error:#}");
         return calls;
     }
+
+    // Only small closed workloads can be traced.
     let traced: Vec<_> = (0..task.plan.workloads.len())
         .filter(|&at| {
             let workload = &task.plan.workloads[at].workload;
@@ -253,6 +269,7 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
                 && workload.kind != Kind::Open
         })
         .collect();
+
     let progress = progress(contenders.len() * traced.len());
     for (who, contender) in contenders.iter().enumerate() {
         let Means::Start(program) = &contender.means else {
@@ -262,10 +279,12 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
             if task.stopped() {
                 break;
             }
+
             let planned = &task.plan.workloads[at];
             let what = format!("{}, {}", planned.workload.name, contender.name);
             say(&progress, &format!("system calls: {what}"));
             progress.inc(1);
+
             match syscalls::per_line(program, &planned.load(0.0), &task.out, task.stop) {
                 Ok(count) => drop(calls.insert((who, at), count)),
                 Err(_) if task.stopped() => break,
@@ -276,6 +295,7 @@ fn count_calls(task: &Task<'_>, contenders: &[Contender]) -> Calls {
         }
     }
     progress.finish_and_clear();
+
     calls
 }
 
@@ -299,15 +319,19 @@ fn measure_all(
                 contender.name
             ),
         );
+
+        // The rate of the open loop follows from the rounds before it.
         let rate = match planned.workload.kind {
             Kind::Open => open_rate(contenders, &book.records),
             _ => None,
         };
         let outcome = measure(task, contender, planned, step.variant, rate);
         if task.stopped() {
-            // This one was cut short.
+            // This measurement was cut short.
             break;
         }
+
+        // System calls were counted before, in the usual placement only.
         let mut outcome = outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
         match &mut outcome {
             Outcome::Figures(figures) => {
@@ -323,6 +347,7 @@ fn measure_all(
             }),
             Outcome::Skipped(_) => {}
         }
+
         book.add(Record::Measurement(Measurement {
             server: contender.name.clone(),
             workload: planned.workload.name.clone(),
@@ -332,18 +357,21 @@ fn measure_all(
         }))?;
         progress.inc(1);
     }
+
     progress.finish_and_clear();
     Ok(())
 }
 
-/// All measurements, in their order.
+/// Returns all measurements in their order.
 fn schedule(plan: &Plan, contenders: usize) -> Vec<Step> {
     let mut steps = Vec::new();
+
     let mut add = |variant, chosen: &dyn Fn(&Planned) -> bool| {
         for round in 0..plan.rounds {
             for (workload, planned) in plan.workloads.iter().enumerate() {
                 if chosen(planned) {
                     let first = round * contenders.div_ceil(plan.rounds);
+
                     steps.extend((0..contenders).map(|at| {
                         let place = (first + at) % contenders;
                         Step {
@@ -360,8 +388,10 @@ fn schedule(plan: &Plan, contenders: usize) -> Vec<Step> {
             }
         }
     };
+
     for &variant in &plan.variants {
         if variant == Variant::Shared {
+            // The open loop comes last, because its rate follows from the rest.
             add(variant, &|planned| planned.workload.kind != Kind::Open);
             add(variant, &|planned| planned.workload.kind == Kind::Open);
         } else {
@@ -375,7 +405,7 @@ fn schedule(plan: &Plan, contenders: usize) -> Vec<Step> {
 ///
 /// # Errors
 ///
-/// Whatever keeps this measurement from being made; the next one may well be.
+/// Returns an error if this measurement cannot be made. The next one may still succeed.
 fn measure(
     task: &Task<'_>,
     contender: &Contender,
@@ -384,10 +414,12 @@ fn measure(
     rate: Option<f64>,
 ) -> anyhow::Result<Outcome> {
     let workload = &planned.workload;
+
+    // Some measurements cannot be made.
     let connections = workload.connections + workload.idle;
     if connections > contender.most_connections {
         return Ok(Outcome::Skipped(format!(
-            "it holds {} connections at most",
+            "it holds at most {} connections",
             contender.most_connections
         )));
     }
@@ -400,11 +432,13 @@ fn measure(
         }
         (_, rate) => planned.load(rate.unwrap_or_default()),
     };
+
+    // A server that is already running has no process here to be read.
     let program = match &contender.means {
         Means::Start(program) => program,
         Means::Running(_) if variant != Variant::Shared => {
             return Ok(Outcome::Skipped(
-                "it was placed by whoever started it".to_owned(),
+                "it was not started here, so it cannot be placed".to_owned(),
             ));
         }
         Means::Running(address) => {
@@ -413,6 +447,7 @@ fn measure(
         }
     };
 
+    // Put the load on a new process, and read its counters at the edges of the measured time.
     let mut process = task.start(program, variant)?;
     let before = process.usage();
     let mut watch = Watch {
@@ -421,6 +456,7 @@ fn measure(
         end: Spent::default(),
         at_end: Usage::default(),
     };
+
     let put = put(&load, process.address, variant, task.stop, &mut watch);
     let Watch {
         begin, end, at_end, ..
@@ -428,7 +464,9 @@ fn measure(
     if let Some(how) = process.died() {
         return Ok(Outcome::Failed(format!("it died: {how}")));
     }
+
     let (load, generator) = put?;
+
     let used = ServerUse {
         cpu: end.server - begin.server,
         context_switches: process.end()?,
@@ -441,6 +479,7 @@ fn measure(
         threads_before: before.threads,
         virtual_size: at_end.virtual_size,
     };
+
     let others = end.others_since(&begin);
     Ok(figures(load, Some(used), generator, others))
 }
@@ -452,8 +491,9 @@ fn figures(
     others: Option<f64>,
 ) -> Outcome {
     if load.done == 0 {
-        return Outcome::Failed(format!("nothing was answered: {}", load.errors));
+        return Outcome::Failed(format!("it answered nothing: {}", load.errors));
     }
+
     Outcome::Figures(Box::new(Figures {
         load,
         server,
@@ -472,12 +512,14 @@ fn put(
 ) -> anyhow::Result<(Sample, GeneratorUse)> {
     let all = Cores::all()?;
     Cores::of_generator(variant)?.adopt()?;
+
     let sample = load::run(address, load, stop, window);
+
     all.adopt()?;
     sample
 }
 
-/// Whether this machine has what a placement needs; if not, what it lacks.
+/// Checks that this machine has what a placement needs. The error says what is missing.
 fn can_place(variant: Variant) -> Result<(), String> {
     match variant {
         Variant::Shared => Ok(()),
@@ -488,8 +530,8 @@ fn can_place(variant: Variant) -> Result<(), String> {
     }
 }
 
-/// The open loop's: half of what the slowest server that is right does in [`CAPACITY`], in lines a
-/// second, and no more than the generator sends with time to spare.
+/// Returns the rate of the open loop in lines per second: half the rate of the slowest correct
+/// server in [`CAPACITY`], and at most [`MOST_OPEN`].
 fn open_rate(contenders: &[Contender], records: &[Record]) -> Option<f64> {
     half_of_slowest(contenders, records).map(|rate| rate.clamp(1.0, MOST_OPEN))
 }
@@ -514,6 +556,7 @@ fn half_of_slowest(contenders: &[Contender], records: &[Record]) -> Option<f64> 
                 }
                 _ => None,
             });
+
             Some(Stat::of(rates)?.median)
         })
         .min_by(f64::total_cmp)
@@ -540,6 +583,7 @@ impl Window for Watch<'_> {
 }
 
 impl Task<'_> {
+    /// Returns true once a signal has asked for the end.
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -549,34 +593,36 @@ impl Task<'_> {
     }
 }
 
-/// The raw file, and what is in it.
+/// The raw file and its records.
 struct Book {
     file: File,
-    /// Locked, as long as this value is there.
+    /// The folder, locked as long as this value lives.
     _folder: File,
     path: PathBuf,
     records: Vec<Record>,
 }
 
 impl Book {
-    /// A new file, named after the time, so that the raw files of earlier runs stay. A second run
-    /// is kept out of the folder: the two would overwrite each other's files, and disturb each
-    /// other's figures.
+    /// Creates a new raw file with the time in its name, so the raw files of earlier runs stay.
+    /// Refuses a second run in the same folder: the two would overwrite each other's files, and
+    /// disturb each other's figures.
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let locked = File::open(folder).with_context(|| folder.display().to_string())?;
         match locked.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
-                "another run goes on in {}: wait for its end, or end it",
+                "another run is using {}: wait for it to end, or stop it",
                 folder.display()
             ),
             Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("locking {}", folder.display()));
+                return Err(error).with_context(|| format!("cannot lock {}", folder.display()));
             }
         }
+
         let name = now().replace([':', '-'], "");
         let path = folder.join(format!("raw-{name}.jsonl"));
         let file = File::create_new(&path).with_context(|| path.display().to_string())?;
+
         Ok(Self {
             file,
             _folder: locked,
@@ -594,21 +640,22 @@ impl Book {
     }
 }
 
-/// RFC 3339, UTC, whole seconds.
+/// Returns the time as in RFC 3339: UTC, whole seconds.
 fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
-/// A bar on a terminal.
+/// Returns a progress bar for a terminal.
 fn progress(steps: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len}, {eta} left: {msg}")
         .expect("the template is right");
+
     let bar = ProgressBar::new(steps as u64).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
 }
 
-/// What is being done; where there is no terminal, nothing but every so often a line.
+/// Shows the current step. Without a terminal, prints only one line every 50 steps.
 fn say(progress: &ProgressBar, what: &str) {
     progress.set_message(what.to_owned());
     if progress.is_hidden() && progress.position().is_multiple_of(50) {

@@ -1,48 +1,48 @@
-//! Who is compared: a table of servers that do the same job, and how each is started.
+//! The table of servers that do the same job, and the way to build and start each of them.
 //!
-//! A server that needs a compiler or an interpreter which this machine lacks is absent, and the
-//! report says so; `deps.sh` installs what it can. What is compiled here is so at the beginning of
-//! each run, from one file, in a second or two.
+//! A server is absent if this machine lacks its compiler or interpreter. The report says so, and
+//! `deps.sh` installs what it can. The C and Go servers are compiled at the beginning of each run,
+//! in a second or two.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::record::Model::{self, Loop, Loops, Reflector, Threads};
 
-/// A server, by what it is made of.
+/// A server of the table.
 pub struct Entry {
-    /// Short and fixed: what `--servers` takes.
+    /// The short, fixed name that `--servers` takes.
     pub name: &'static str,
     pub title: &'static str,
     pub model: Model,
     made: Made,
-    /// Within this package, for the reader of the report.
+    /// The path of the source in this package, for the reader of the report.
     pub source: &'static str,
-    /// More connections than these it does not hold.
+    /// The highest number of connections that the server can hold.
     pub most_connections: usize,
 }
 
-/// How a program comes about.
+/// The way to build or run a server.
 enum Made {
-    /// The project's own server, which was built before.
+    /// The project's own server, built before.
     Synchat,
-    /// A program of this package, the packages that it stands on, and its arguments.
+    /// A program of this package, the packages that it uses, and its arguments.
     Rust(
         &'static str,
         &'static [&'static str],
         &'static [&'static str],
     ),
-    /// By a C compiler, and its arguments.
+    /// Built by a C compiler, and started with these arguments.
     C(&'static [&'static str]),
-    /// By the Go compiler.
+    /// Built by the Go compiler.
     Go,
     /// Run by Python, with these modules and arguments.
     Python(&'static [&'static str], &'static [&'static str]),
-    /// Run by Node.
+    /// Run by Node.js.
     Node,
 }
 
-/// All of them. The first is what the others are compared with.
+/// All servers. The others are compared with the first.
 pub const ENTRIES: &[Entry] = &[
     entry("synchat", "synchat", Threads, Made::Synchat, "src"),
     entry("c", "C, pthreads", Threads, Made::C(&[]), "peers/twin.c"),
@@ -112,7 +112,7 @@ pub const ENTRIES: &[Entry] = &[
     ),
     entry(
         "asynchat",
-        "Python asynchat, the article's",
+        "Python asynchat, from the article",
         Loop,
         Made::Python(&["asyncore", "asynchat"], &[]),
         "peers/asynchat_server.py",
@@ -142,7 +142,7 @@ pub const ENTRIES: &[Entry] = &[
     entry("node", "Node.js", Loop, Made::Node, "peers/echo.js"),
     entry(
         "reflector",
-        "bytes returned as they are",
+        "returns bytes unread",
         Reflector,
         Made::Rust("peer-reflector", &["mio"], &[]),
         "peers/reflector.rs",
@@ -166,58 +166,60 @@ const fn entry(
     }
 }
 
-/// The entries of these names, in the order of [`ENTRIES`].
+/// Returns the entries with these names, in the order of [`ENTRIES`].
 ///
 /// # Errors
 ///
-/// At a name that is none of theirs.
+/// Returns an error if a name is unknown.
 pub fn named(names: &[String]) -> anyhow::Result<Vec<&'static Entry>> {
     if let Some(name) = names
         .iter()
         .find(|name| ENTRIES.iter().all(|entry| entry.name != **name))
     {
         let all: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
-        anyhow::bail!("{name} is no server; there are {}", all.join(", "));
+        anyhow::bail!("there is no server {name}: choose from {}", all.join(", "));
     }
+
     Ok(ENTRIES
         .iter()
         .filter(|entry| names.iter().any(|name| name == entry.name))
         .collect())
 }
 
-/// Where things are on this machine.
+/// The paths and settings that servers are built and started with.
 pub struct Places {
-    /// Of this package: its sources.
+    /// The folder of this package, with the sources.
     pub package: PathBuf,
-    /// Where programs are compiled to.
+    /// The folder for compiled programs.
     pub built: PathBuf,
-    /// The project's own server.
+    /// The program file of synchat.
     pub synchat: PathBuf,
-    /// So many connections the project's own server is to take, and no more.
+    /// The highest number of connections that synchat accepts.
     pub connections: usize,
-    /// The interpreter, which has the packages that `deps.sh` installed.
+    /// The Python interpreter, with the packages that `deps.sh` installed.
     pub python: PathBuf,
 }
 
-/// What is needed to start a server.
+/// All that is needed to start a server.
 pub struct Program {
     pub path: PathBuf,
-    /// Before the address.
+    /// The arguments before the address.
     pub before: Vec<String>,
-    /// After the address.
+    /// The arguments after the address.
     pub after: Vec<String>,
-    /// What it is made of, with versions.
+    /// The parts of the server, with versions.
     pub version: String,
 }
 
 impl Program {
-    /// The command, for the reader of the report.
+    /// Returns the command, for the reader of the report.
     pub fn command(&self) -> String {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let source = self
             .before
             .iter()
             .map(|path| path.rsplit('/').next().unwrap_or(path));
+
         let mut words = vec![&*name];
         words.extend(source);
         words.push("ADDRESS");
@@ -227,7 +229,7 @@ impl Program {
 }
 
 impl Entry {
-    /// The same, which holds so many connections and no more.
+    /// Limits the entry to this number of connections.
     const fn holding(self, connections: usize) -> Self {
         Self {
             most_connections: connections,
@@ -235,11 +237,11 @@ impl Entry {
         }
     }
 
-    /// Builds the server where that is needed.
+    /// Builds the server if that is needed.
     ///
     /// # Errors
     ///
-    /// In words, what is absent.
+    /// Returns a text that says what is missing.
     pub fn prepare(&self, places: &Places) -> Result<Program, String> {
         let source = places.package.join(self.source);
         let source = source.to_string_lossy().into_owned();
@@ -250,6 +252,7 @@ impl Entry {
             version,
         };
         let owned = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
+
         match self.made {
             Made::Synchat => {
                 let version = first_line(Command::new(&places.synchat).arg("--version"))?;
@@ -269,6 +272,7 @@ impl Entry {
                 if !path.exists() {
                     return Err(format!("{} is not built", path.display()));
                 }
+
                 let versions: Vec<_> = packages.iter().map(|name| locked_version(name)).collect();
                 let version = match &versions[..] {
                     [] => first_line(Command::new("rustc").arg("--version"))
@@ -282,6 +286,7 @@ impl Entry {
             }
             Made::C(arguments) => {
                 let version = first_line(Command::new("cc").arg("--version"))?;
+
                 let path = places.built.join("twin");
                 compile(
                     Command::new("cc")
@@ -296,10 +301,11 @@ impl Entry {
             }
             Made::Go => {
                 let version = first_line(Command::new("go").arg("version"))?;
+
                 let path = places.built.join("echo-go");
                 compile(
                     Command::new("go")
-                        // One file is no module.
+                        // A single file is not a module.
                         .env("GO111MODULE", "off")
                         .args(["build", "-o"])
                         .arg(&path)
@@ -320,6 +326,7 @@ impl Entry {
                         version = format!("{module} {own}, {version}");
                     }
                 }
+
                 Ok(Program {
                     before: vec![source],
                     after: owned(arguments),
@@ -337,7 +344,7 @@ impl Entry {
     }
 }
 
-/// The first line that a program prints; or, in words, that it is absent or fails.
+/// Returns the first line that a program prints. The error says that it is missing or failed.
 pub fn first_line(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| match error.kind() {
@@ -347,6 +354,7 @@ pub fn first_line(command: &mut Command) -> Result<String, String> {
     if !output.status.success() {
         return Err(format!("{name}: {}", output.status));
     }
+
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
@@ -356,6 +364,7 @@ fn compile(command: &mut Command) -> Result<(), String> {
     let output = command
         .output()
         .map_err(|error| format!("{name}: {error}"))?;
+
     if output.status.success() {
         Ok(())
     } else {
@@ -367,9 +376,10 @@ fn compile(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// A package of this program's lock file, with its version.
+/// Returns a package with its version from this program's lock file.
 fn locked_version(package: &str) -> String {
     const LOCK: &str = include_str!("../Cargo.lock");
+
     LOCK.split("[[package]]")
         .find_map(|entry| {
             let mut lines = entry.trim().lines();

@@ -1,9 +1,9 @@
-//! System calls a line, counted by strace in runs of their own.
+//! Counts system calls per line with strace, in runs of their own.
 //!
-//! Two runs, a short one and a longer one, so that the calls of the start and of the connections
-//! fall out: the difference in calls, divided by the difference in lines. A traced server is many
-//! times slower: loops which serve many connections at a time may find more of them ready at once
-//! than in the measured runs, and take fewer calls a line; one that adapts may do something else.
+//! There is a short run and a longer one. The difference in calls is divided by the difference in
+//! lines, so the calls of the start and of the connections cancel out. A traced server is many
+//! times slower. An event loop may then find more connections ready at once than in the measured
+//! runs, and make fewer calls per line. A server that adapts may behave differently.
 
 use std::fs;
 use std::path::Path;
@@ -18,28 +18,28 @@ use crate::process::Process;
 use crate::record::Variant;
 use crate::servers::Program;
 
-/// What strace writes.
+/// The file that strace writes its table to.
 pub const TABLE: &str = "strace.txt";
 
-/// More connections than these are not traced: strace stops each thread and lets it go, one by one.
+/// The most connections that are traced. strace stops and resumes the threads one by one.
 pub const MOST_TRACED: usize = 50;
 
-/// Of the two runs.
+/// The lengths of the two runs.
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_millis(900);
 
-/// Something else on the machine may have come between.
+/// Another program may disturb a try.
 const TRIES: usize = 2;
 
-/// How long strace may take to write its table after the server has ended.
+/// The longest time that strace may take to write its table after the server has ended.
 const SUMMARY: Duration = Duration::from_secs(5);
 
-/// System calls a line of `program` under `load`.
+/// Returns the system calls per line of `program` under `load`.
 ///
 /// # Errors
 ///
-/// Where strace is not installed, or may not trace, or the server does not answer under it, or two
-/// runs are not alike, several times.
+/// Returns an error if strace cannot trace, or if the server does not answer under it, or if two
+/// runs differ too much in every try.
 pub fn per_line(
     program: &Program,
     load: &Load,
@@ -53,7 +53,8 @@ pub fn per_line(
             done => return done,
         }
     }
-    Err(why.expect("it was tried"))
+
+    Err(why.expect("there was at least one try"))
 }
 
 fn difference(
@@ -64,8 +65,9 @@ fn difference(
 ) -> anyhow::Result<f64> {
     let short = count(program, load, SHORT, folder, stop)?;
     let long = count(program, load, LONG, folder, stop)?;
-    // In three times the time: with fewer than twice the lines the two are not alike, and their
-    // difference is of something else than lines.
+
+    // The long run has three times the time. With fewer than twice the lines, something other than
+    // lines makes the difference.
     if long.lines < 2.0 * short.lines || long.calls <= short.calls {
         bail!(
             "uneven under strace: {} lines and {} calls in {SHORT:?}, {} and {} in {LONG:?}",
@@ -75,6 +77,7 @@ fn difference(
             long.calls
         );
     }
+
     Ok((long.calls - short.calls) / (long.lines - short.lines))
 }
 
@@ -90,13 +93,16 @@ fn count(
     folder: &Path,
     stop: &AtomicBool,
 ) -> anyhow::Result<Count> {
+    // The table of an earlier run must not be mistaken for this one's.
     let table = folder.join(TABLE);
-    // What an earlier run wrote is not to be taken for this one's.
     let _ = fs::remove_file(&table);
+
+    // With -D the server stays this process's child, and strace becomes the grandchild.
     let path = table.to_string_lossy();
-    // With -D the server stays this process's child, and strace is the grandchild.
     let strace = ["strace", "-D", "-f", "-c", "-U", "calls,name", "-o", &path];
     let process = Process::start(program, Variant::Shared, &strace, folder, stop)?;
+
+    // Put the load on it. The server ends with the load.
     let load = Load {
         warm_up: Duration::ZERO,
         duration,
@@ -105,6 +111,8 @@ fn count(
     let address = process.address;
     let mut ending = Ending(Some(process));
     let (sample, _) = load::run(address, &load, stop, &mut ending)?;
+
+    // Wait for the table.
     let deadline = Instant::now() + SUMMARY;
     loop {
         let text = fs::read_to_string(&table).unwrap_or_default();
@@ -121,7 +129,8 @@ fn count(
     }
 }
 
-/// Ends the server while its connections are open: how far it would come with their ends is chance.
+/// Ends the server while its connections are open. Otherwise chance would decide how many of their
+/// ends it still handles.
 struct Ending(Option<Process>);
 
 impl Window for Ending {
@@ -130,13 +139,13 @@ impl Window for Ending {
     }
 }
 
-/// The last line of strace's table.
+/// Reads the total from the last line of strace's table.
 fn total(table: &str) -> Option<f64> {
     let line = table.strip_suffix('\n')?.lines().last()?;
     line.trim().strip_suffix(" total")?.trim().parse().ok()
 }
 
-/// Whether strace is there at all.
+/// Returns an error if strace is not installed.
 pub fn available() -> anyhow::Result<()> {
     crate::servers::first_line(std::process::Command::new("strace").arg("--version"))
         .map(drop)

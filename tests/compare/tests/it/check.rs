@@ -655,7 +655,7 @@ fn what_is_no_address_is_named() {
     let output = support::run(&["check", "nowhere"]);
     let text = support::text(&output);
     assert!(
-        text.starts_with("compare: nowhere is no address; give HOST:PORT"),
+        text.starts_with("compare: nowhere is not an address: give HOST:PORT"),
         "{text}"
     );
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,5 @@
-//! The comparison's own tests: from outside, by the program, against servers that are right, slow
-//! or broken in a known way.
+//! The comparison's own tests. They run the program from outside, against servers that are correct,
+//! slow, or broken in a known way.
 
 mod check;
 mod fixture;

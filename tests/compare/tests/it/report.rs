@@ -623,21 +623,21 @@ fn a_raw_file_that_was_cut_is_reported_and_one_that_is_wrong_is_refused() {
     };
     let newer = refused(&whole.replace("\"schema\":1", "\"schema\":99"));
     assert!(
-        newer.contains("schema 99, and this program reads 1"),
+        newer.contains("schema 99, but this program reads schema 1"),
         "{newer}"
     );
     let garbage = refused(&whole.replacen("\"record\":\"server\"", "garbage", 1));
     assert!(
-        garbage.contains("raw.jsonl: line 2 is no record"),
+        garbage.contains("raw.jsonl: line 2 is not a record"),
         "{garbage}"
     );
-    assert!(refused("").contains("does not begin with a run"));
+    assert!(refused("").contains("does not begin with the record of a run"));
     let headless: String = whole
         .lines()
         .skip(1)
         .map(|line| format!("{line}\n"))
         .collect();
-    assert!(refused(&headless).contains("does not begin with a run"));
+    assert!(refused(&headless).contains("does not begin with the record of a run"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The run, from outside: all servers once over, what becomes of a server that dies, of a signal,
-//! of limits that are too low; and that nothing is left behind.
+//! Tests of a whole run, from outside: all servers once, a server that dies, signals, limits that
+//! are too low. No run leaves anything behind.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,19 +13,19 @@ use tempfile::TempDir;
 
 use crate::support::{compare, text};
 
-/// The project's own server, which `make compare-test` builds and names.
+/// Returns the program file of synchat, which `make compare-test` builds and names.
 fn synchat() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/synchat");
     let path = std::env::var_os("SYNCHAT").map_or(built, PathBuf::from);
     assert!(
         path.exists(),
-        "{} is not there: `make compare-test` builds it",
+        "{} is missing: `make compare-test` builds it",
         path.display()
     );
     path
 }
 
-/// `compare run` with what these tests have in common.
+/// Returns `compare run` with the options that these tests have in common.
 fn quick_run(out: &TempDir, arguments: &[&str]) -> Command {
     let mut command = compare();
     command
@@ -40,7 +40,7 @@ fn quick_run(out: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
-/// The raw file in `out`, once there is one.
+/// Returns the raw file in `out`, once there is one.
 fn raw_file(out: &TempDir) -> Option<PathBuf> {
     fs::read_dir(out.path())
         .expect("the folder is there")
@@ -52,7 +52,7 @@ fn raw_file(out: &TempDir) -> Option<PathBuf> {
         })
 }
 
-/// What it has so far.
+/// Returns the records so far.
 fn records(out: &TempDir) -> Vec<Value> {
     let text = raw_file(out).map_or_else(String::new, |path| {
         fs::read_to_string(path).expect("it is there")
@@ -69,7 +69,7 @@ fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// Waits until `ready` gives something.
+/// Waits until `ready` returns a value.
 fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -81,7 +81,7 @@ fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Processes that `parent` started and that are still there.
+/// Returns the processes that `parent` started and that still exist.
 fn children(parent: &Child) -> Vec<u32> {
     let id = parent.id();
     let tasks = fs::read_dir(format!("/proc/{id}/task"))
@@ -99,7 +99,7 @@ fn children(parent: &Child) -> Vec<u32> {
         .collect()
 }
 
-/// A server that was started just now, and so is far from its end.
+/// Returns a server that was started just now, so it is far from its end.
 fn new_server(run: &Child) -> u32 {
     let old = children(run);
     wait_for("a new server", || {
@@ -112,7 +112,7 @@ fn signal(name: &str, id: u32) {
     assert!(status.expect("kill runs").success());
 }
 
-/// A run that has made its first measurement and goes on.
+/// Starts a run and waits for its first measurement.
 fn measuring(out: &TempDir, arguments: &[&str]) -> Child {
     let child = quick_run(out, arguments).spawn().expect("it starts");
     wait_for("the first measurement", || {
@@ -147,7 +147,8 @@ fn a_quick_run_measures_every_server_that_is_there_without_a_single_error() {
         assert!(errors.values().all(|count| count == 0), "{measurement}");
     }
 
-    // Those that are built from this package, by Rust or C, are there wherever the tests run.
+    // Servers in Rust and C are built from this package, so they are present wherever the tests
+    // run.
     for name in [
         "synchat",
         "c",
@@ -179,7 +180,7 @@ fn a_quick_run_measures_every_server_that_is_there_without_a_single_error() {
     the_raw_file_gives_the_same_report(&out);
 }
 
-/// To the last digit, at any later time.
+/// Checks that `compare report` gives the same report, to the last digit.
 fn the_raw_file_gives_the_same_report(out: &TempDir) {
     let raw = raw_file(out).expect("a raw file");
     let again = out.path().join("again");
@@ -192,7 +193,7 @@ fn the_raw_file_gives_the_same_report(out: &TempDir) {
     }
 }
 
-/// System calls a line in the usual placement, where they could be counted.
+/// Returns the system calls per line in the usual placement, if they could be counted.
 fn system_calls(records: &[Value], server: &str) -> Option<f64> {
     let measurement = of_kind(records, "measurement")
         .into_iter()
@@ -203,10 +204,10 @@ fn system_calls(records: &[Value], server: &str) -> Option<f64> {
 
 #[test]
 fn system_calls_are_those_of_a_line() {
-    // A read and a write; and a wait.
+    // C makes a read and a write. mio also makes a wait.
     const CALLS: [(&str, f64); 2] = [("c", 2.0), ("mio", 3.0)];
     let mut seen = Vec::new();
-    // Beside other tests two runs under strace may not be alike, and then they give no figure.
+    // Other tests may disturb the two runs under strace, so that they give no figure.
     for _ in 0..10 {
         let out = TempDir::new().expect("a folder");
         let mut command = compare();
@@ -278,7 +279,7 @@ fn a_second_run_is_kept_out_of_the_folder_of_the_first() {
 
     let second = second.expect("it runs");
     assert_eq!(second.status.code(), Some(1), "{}", text(&second));
-    let expected = format!("another run goes on in {}", out.path().display());
+    let expected = format!("another run is using {}", out.path().display());
     assert!(text(&second).contains(&expected), "{}", text(&second));
     assert_eq!(after, before);
 

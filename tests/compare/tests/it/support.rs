@@ -1,10 +1,10 @@
-//! What the tests share: the program, and servers made of a closure.
+//! Shared by the tests: the program, and servers made from a closure.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread;
 
-/// The program, to be given arguments.
+/// Returns the program, ready for arguments.
 pub fn compare() -> Command {
     Command::new(env!("CARGO_BIN_EXE_compare"))
 }
@@ -17,13 +17,13 @@ pub fn run(arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-/// Both streams of a program that ended, to be looked into and shown.
+/// Returns the output and the error output of a program that has ended.
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// A server on a port of its own until the test's process ends: each connection is given to `serve`
-/// in a thread.
+/// Starts a server on its own port, which runs until the test's process ends. A thread passes each
+/// connection to `serve`.
 pub fn serve(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
