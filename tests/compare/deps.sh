@@ -1,22 +1,22 @@
 #!/bin/sh
-# Gets what the comparison uses beside a Rust toolchain: Debian's packages, as root, and uvloop, in
-# a virtual environment of its own in the folder that is the one argument.
+# Installs the tools that the comparison uses besides a Rust toolchain: Debian packages, if it runs
+# as root, and uvloop, in a virtual environment. The only argument is the folder of that environment.
 #
-# What cannot be had is named, with the reason, and the rest goes on: a peer that is missing is
-# missing in the report, too. Fails only where the comparison itself is short of something.
+# If something cannot be installed, the script says so with the reason and goes on. The report then
+# lacks that peer. The script fails only if a tool is missing that the comparison needs.
 set -u
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 venv=${1:-$root/target/compare/venv}
 uvloop=0.23.0
-# Where Debian has what administrators use.
+# Debian keeps some of the tools in these folders.
 PATH=$PATH:/usr/sbin:/sbin
-# What a command said that may fail.
+# The output of a command that can fail.
 words=$(mktemp) || exit 1
 trap 'rm -f "$words"' EXIT
 trap 'exit 130' HUP INT TERM
 
-# What is used, Debian's package of it, whether the comparison can do without, and what for.
+# Each row: the tool, its Debian packages, needed or optional, and its purpose.
 table() {
     cat <<END
 strace strace needed to count system calls
@@ -30,7 +30,7 @@ ensurepip python3-venv optional for uvloop
 END
 }
 
-# Whether it is here and of use, not merely in the path.
+# Succeeds if a tool is here and works. A file in the path is not enough.
 has() {
     case $1 in
     cc) echo '#include <pthread.h>' | cc -x c -fsyntax-only - ;;
@@ -40,7 +40,7 @@ has() {
     esac >/dev/null 2>&1
 }
 
-# Sets `missing` to the rows of the table that are not here.
+# Sets `missing` to the rows of the table whose tools are not here.
 look() {
     missing=$(table | while read -r tool row; do has "$tool" || echo "$tool $row"; done)
 }
@@ -49,18 +49,18 @@ can_install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
 }
 
-# Runs a command of apt-get's, whose lock or network may take its time, but not for ever.
+# Runs apt-get with a timeout, because its lock or the network may be slow.
 apt() {
     DEBIAN_FRONTEND=noninteractive timeout --foreground 900 \
         apt-get -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null >/dev/null 2>"$words"
 }
 
-# The last line of it.
+# Prints the last line of a failed command's output.
 why() {
-    tail -n 1 "$words" | grep . || echo "it said nothing in its time"
+    tail -n 1 "$words" | grep . || echo "it printed nothing before its timeout"
 }
 
-# One package after the other, so that one that is not to be had does not keep the others away.
+# Installs one package after the other, so one that fails does not stop the others.
 install_missing() {
     apt update || echo "compare-deps: apt-get update: $(why)" >&2
     echo "$missing" | while read -r tool packages row; do
@@ -71,7 +71,7 @@ install_missing() {
     done
 }
 
-# Whether the environment has this uvloop, and the Python that the other peers run on.
+# Succeeds if the environment has this uvloop, and the Python that the other peers run on.
 has_uvloop() {
     [ -x "$venv/bin/python3" ] || return 1
     program='import sys, uvloop; print(sys.version, uvloop.__version__)'
@@ -82,7 +82,7 @@ has_uvloop() {
 install_uvloop() {
     echo "installing uvloop $uvloop to $venv"
     clear=
-    # Of another Python, perhaps. Any other folder is not ours to clear.
+    # An environment may be of another Python. Never clear any other folder.
     [ ! -f "$venv/pyvenv.cfg" ] || clear=--clear
     timeout --foreground 120 python3 -m venv $clear "$venv" >"$words" 2>&1 &&
         timeout --foreground 300 "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
@@ -97,7 +97,7 @@ fi
 has_uvloop || install_uvloop ||
     echo "compare-deps: missing: uvloop $uvloop (optional): $(why)" >&2
 python3 -W ignore -c 'import asynchat' 2>/dev/null ||
-    echo "compare-deps: missing: asynchat (optional): Python has it up to 3.11" >&2
+    echo "compare-deps: missing: asynchat (optional): only Python up to 3.11 has it" >&2
 
 [ -z "$missing" ] || echo "$missing" | while read -r tool packages need what; do
     echo "compare-deps: missing: $tool ($need), $what:" \

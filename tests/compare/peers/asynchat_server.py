@@ -1,12 +1,13 @@
-"""A line echo on asynchat, the server that synchat descends from, brought to Python 3.11.
+"""A line echo on asynchat: the server that synchat descends from, brought to Python 3.11.
 
-asynchat collects a line, finds its end and keeps a queue of output; its loop polls all sockets on
-one thread. The names and the order are those of the article that synchat's README tells of. Added
-to it are what asynchat leaves to its user: replies to one read are pushed together, lines have a
-limit, a client that does not read is not read from, and the loop survives a lack of descriptors.
+asynchat collects a line, finds its end and keeps a queue of output. Its loop polls all sockets on
+one thread. The names and the order come from the article that synchat's README mentions. The parts
+that asynchat leaves to its user are added: replies to one read are pushed together, lines have a
+limit, the server does not read from a client that does not read, and the loop survives a lack of
+descriptors.
 
-Its cost: before each poll the loop asks each channel, also a silent one, what it waits for; and
-each line copies what was read behind it.
+The cost: before each poll the loop asks every channel, even a silent one, what it waits for. And
+each line copies the bytes that were read behind it.
 
 python3.11 asynchat_server.py 127.0.0.1:7008
 """
@@ -21,7 +22,7 @@ try:
     import asynchat
     import asyncore
 except ImportError as error:
-    sys.exit(f"asynchat_server.py: {error}; Python has it up to 3.11")
+    sys.exit(f"asynchat_server.py: {error}; only Python up to 3.11 has it")
 
 BACKLOG = 4096
 LIMIT = 65536  # The longest line, without its terminator.
@@ -30,7 +31,7 @@ LIMIT = 65536  # The longest line, without its terminator.
 class EchoHandler(asynchat.async_chat):
 
     LINE_TERMINATOR = b"\r\n"
-    # A line that was kept and a read behind it leave in one send.
+    # A stored line and the next read leave in one send.
     ac_out_buffer_size = 2 * LIMIT + 2
 
     def __init__(self, conn_sock, client_address, server):
@@ -38,9 +39,9 @@ class EchoHandler(asynchat.async_chat):
         self.server = server
         self.client_address = client_address
         self.ibuffer = []
-        self.length = 0  # Of the line in ibuffer.
+        self.length = 0  # The length of the line in ibuffer.
         self.replies = []
-        self.ending = False  # No more is read; what is pending is sent.
+        self.ending = False  # Reads no more, and still sends its pending output.
 
         self.set_terminator(self.LINE_TERMINATOR)
 
@@ -49,7 +50,7 @@ class EchoHandler(asynchat.async_chat):
         if self.length <= LIMIT:
             self.ibuffer.append(data)
         else:
-            # Whatever else was read comes here at once, and is dropped.
+            # The rest of the read comes here at once and is dropped.
             self.set_terminator(None)
 
     def found_terminator(self):
@@ -75,7 +76,7 @@ class EchoHandler(asynchat.async_chat):
     def readable(self):
         return not self.producer_fifo and not self.ending
 
-    # Called at the end of the stream, after an error, and when the queue has come to its end.
+    # Called at the end of the stream, after an error, and when the queue is empty.
     def handle_close(self):
         if self.producer_fifo and not self.ending:
             self.ending = True
@@ -112,16 +113,16 @@ class EchoServer(asyncore.dispatcher):
         self.listen(self.request_queue_size)
 
     def serve_forever(self):
-        # select(), the default, ends at descriptor 1023. The timeout is for accept_after.
+        # select(), the default, cannot go beyond descriptor 1023. The timeout serves accept_after.
         asyncore.loop(timeout=1.0, use_poll=True)
 
-    # Out of descriptors, the loop must neither spin on the listener nor, as it does, close it.
+    # Without descriptors, asyncore's loop closes the listener. This one waits a little instead.
     def readable(self):
         return time.monotonic() >= self.accept_after
 
     # Internal use
     def handle_accept(self):
-        # Each turn of the loop costs a look at every channel: all that wait are taken in one.
+        # Each turn of the loop looks at every channel, so accept all waiting connections in one.
         try:
             while (pair := self.accept()) is not None:
                 if self.verify_request(*pair):

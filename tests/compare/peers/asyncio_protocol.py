@@ -1,8 +1,9 @@
-"""A line echo on asyncio's callbacks, asyncio.Protocol: the fast way to write it in Python.
+"""A line echo on asyncio's callbacks (asyncio.Protocol): the fast way to write it in Python.
 
-One loop on one thread: asyncio's own or, with a second argument `uvloop`, that one, which is libuv.
-All lines of a read are answered by one write. A client that does not read is not read from.
-The beginning of a line is copied at every read until its end comes; the limit bounds that.
+One loop runs on one thread. It is asyncio's own loop or, with a second argument `uvloop`, uvloop,
+which is built on libuv. One write answers all lines of a read. The server does not read from a
+client that does not read. The beginning of a line is copied at every read until its end comes. The
+limit of a line bounds that cost.
 
 python3 asyncio_protocol.py 127.0.0.1:7008 [uvloop]
 """
@@ -17,21 +18,21 @@ LIMIT = 65536  # The longest line, without its terminator.
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
-        # TCP_NODELAY is set already: both loops do that.
+        # Both loops have already set TCP_NODELAY.
         self.transport = transport
-        self.tail = b""  # A line without end.
+        self.tail = b""  # The beginning of a line whose end has not come.
 
     def data_received(self, data):
         *lines, self.tail = (self.tail + data).split(CRLF)
-        # Its last byte may be the first one of the terminator.
+        # The last byte may be the first byte of the terminator.
         longest = max(map(len, lines + [self.tail.removesuffix(b"\r")]))
         if longest > LIMIT:
             lines = list(itertools.takewhile(lambda line: len(line) <= LIMIT, lines))
         if lines:
-            lines.append(b"")  # A terminator after the last one, too.
+            lines.append(b"")  # join() then adds a terminator to the last line, too.
             self.transport.write(CRLF.join(lines))
         if longest > LIMIT:
-            self.transport.close()  # Once all is sent.
+            self.transport.close()  # It sends its output first.
 
     def pause_writing(self):
         self.transport.pause_reading()
@@ -40,11 +41,11 @@ class Echo(asyncio.Protocol):
         self.transport.resume_reading()
 
     def eof_received(self):
-        return False  # The transport closes itself, once all is sent.
+        return False  # The transport sends its output, then closes itself.
 
 
 def complain(loop, context):
-    # Out of descriptors, asyncio says so for each place in the backlog, and tries after a second.
+    # Without descriptors, asyncio logs an error for each place in the backlog, then waits a second.
     if not context["message"].startswith("socket.accept()"):
         loop.default_exception_handler(context)
 

@@ -1,12 +1,12 @@
 """A line echo on asyncio's streams: a coroutine per connection that reads as if it blocked.
 
-readuntil gives one line, and does not give way to the loop while a whole line is buffered. So the
-first reply of a batch asks the loop to send it and those behind it as soon as the coroutine waits:
-one write for all, at the cost of one more turn of the loop. A write and a drain after each line, as
-mostly seen, is a system call a line.
+readuntil returns one line. It does not yield to the loop while a whole line is buffered. So the
+first reply of a batch asks the loop to send all replies as soon as the coroutine waits. That is one
+write for all of them, and costs one more turn of the loop. The usual way, a write and a drain after
+each line, costs one system call per line.
 
-Flow control is in drain, which waits while too much is unsent, and in the reader, which stops at
-twice its limit. Of a line that is one byte too long the reader knows when one more byte came.
+Flow control lies in drain, which waits while too much is unsent, and in the reader, which stops at
+twice its limit. The reader notices a line that is one byte too long only when one more byte comes.
 
 python3 asyncio_streams.py 127.0.0.1:7008
 """
@@ -34,7 +34,7 @@ async def echo(reader, writer):
                 loop.call_soon(send)
             replies.append(line)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        # The end of the stream, or a line that is too long.
+        # The stream has ended, or a line is too long.
         send()
     except OSError:
         pass
@@ -43,7 +43,7 @@ async def echo(reader, writer):
 
 
 def complain(loop, context):
-    # Out of descriptors, asyncio says so for each place in the backlog, and tries after a second.
+    # Without descriptors, asyncio logs an error for each place in the backlog, then waits a second.
     if not context["message"].startswith("socket.accept()"):
         loop.default_exception_handler(context)
 

@@ -1,9 +1,9 @@
-//! Lines echoed by compio: a task for each connection, on one thread over `io_uring`.
+//! A line echo on compio: a task for each connection, on one thread over `io_uring`.
 //!
-//! Here the kernel is not asked what is ready: it is handed a buffer and says when it has filled or
-//! sent it. So buffers are given away for a call and come back with its result, and each
-//! connection holds one, also while it is idle. It is built without compio's other driver: where
-//! there is no `io_uring`, there is no server.
+//! The program does not ask the kernel which socket is ready. It hands the kernel a buffer, and the
+//! kernel says when the buffer is filled or sent. So a call takes the buffer away and returns it
+//! with its result, and each connection holds a buffer even while it is idle. This peer is built
+//! without compio's other driver. Without `io_uring` it does not run.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn main() -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("io_uring: {error}")))?;
     assert!(
         runtime.driver_type().is_iouring(),
-        "built for io_uring alone"
+        "this peer needs io_uring"
     );
     runtime.block_on(serve())
 }
@@ -35,14 +35,14 @@ async fn serve() -> io::Result<()> {
     }
 }
 
-/// Serves one connection to its end. An error is its end, too, and no one's concern but its own.
+/// Serves one connection to its end. An error ends only this connection.
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(READ);
     let mut lines = Lines::default();
     let mut replies = Vec::new();
     loop {
-        // A read fills the buffer from its beginning, but never makes it shorter.
+        // A read fills the buffer from its beginning and never makes it shorter.
         buffer.clear();
         let read;
         BufResult(read, buffer) = stream.read(buffer).await;

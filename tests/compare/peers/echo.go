@@ -1,8 +1,9 @@
 // A line echo in Go: a goroutine per connection, which reads and writes as if it blocked.
 //
 // The runtime parks goroutines on one epoll and runs them on as many threads as there are cores.
-// Replies are flushed when the reader runs dry, never later: all that one read ended leaves in one
-// write, and a client that never reads is not read from. Each connection has its 64 KiB buffer.
+// Replies are sent when the reader is empty, never later. So all replies to one read leave in one
+// write, and the server does not read from a client that never reads. Each connection has a buffer of
+// 64 KiB.
 //
 // go build -o echo echo.go && ./echo 127.0.0.1:7008
 package main
@@ -23,11 +24,12 @@ var crlf = []byte("\r\n")
 
 type connection struct {
 	net.Conn
-	lines []byte // Those that have their end, and then the beginning of the next.
-	whole int    // Length of the former: what is to be sent.
+	lines []byte // The whole lines, then the beginning of the next line.
+	whole int    // The length of the whole lines, which are still to be sent.
 }
 
-// Read is called by the buffered reader once it is dry: never wait for input on unsent replies.
+// Read is called by the buffered reader when it is empty. It sends the replies first, so the server
+// never waits for input while replies are unsent.
 func (c *connection) Read(buffer []byte) (int, error) {
 	if c.whole > 0 {
 		if _, err := c.Write(c.lines[:c.whole]); err != nil {
@@ -41,10 +43,10 @@ func (c *connection) Read(buffer []byte) (int, error) {
 
 func (c *connection) echo() {
 	defer c.Close()
-	// Full with a line that is too long, unless its last byte begins the terminator.
+	// A line that fills this buffer is too long, unless its last byte begins the terminator.
 	reader := bufio.NewReaderSize(c, limit+1)
 	for {
-		// Up to a newline, which may be data: the terminator is looked for in the whole line.
+		// This reads up to a newline, which may be data. So look at the end of the whole line.
 		piece, err := reader.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
 			return
@@ -62,19 +64,19 @@ func (c *connection) echo() {
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "echo.go: give an address to listen on, as 127.0.0.1:7008")
+		fmt.Fprintln(os.Stderr, "echo.go: give an address to listen on, as in 127.0.0.1:7008")
 		os.Exit(1)
 	}
-	// Its backlog is net.core.somaxconn, 4096 unless set otherwise.
+	// The backlog is net.core.somaxconn, by default 4096.
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "echo.go:", err)
 		os.Exit(1)
 	}
 	for {
-		conn, err := listener.Accept() // With TCP_NODELAY, as all of Go's.
+		conn, err := listener.Accept() // Go sets TCP_NODELAY by itself.
 		if err != nil {
-			time.Sleep(10 * time.Millisecond) // Out of descriptors: others have to end first.
+			time.Sleep(10 * time.Millisecond) // No descriptor is free. Wait for a connection to end.
 			continue
 		}
 		go (&connection{Conn: conn}).echo()

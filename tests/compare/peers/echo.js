@@ -1,8 +1,8 @@
-// A line echo on Node: one loop on one thread, which calls back with what was read.
+// A line echo on Node.js: one loop on one thread, which calls back with the bytes it has read.
 //
-// All lines of a read are answered by one write. When the socket does not take all of it, reading
-// pauses until it has. The beginning of a line is copied at every read until its end comes; the
-// limit bounds that.
+// One write answers all lines of a read. If the socket does not accept all of it, reading pauses
+// until it has. The beginning of a line is copied at every read until its end comes. The limit of a
+// line bounds that cost.
 //
 // node echo.js 127.0.0.1:7008
 
@@ -14,7 +14,7 @@ const [CR, LF] = Buffer.from('\r\n');
 const LIMIT = 65536; // The longest line, without its terminator.
 
 function serve(socket) {
-    let tail = Buffer.alloc(0); // A line without end.
+    let tail = Buffer.alloc(0); // The beginning of a line whose end has not come.
     socket.on('data', (data) => {
         const bytes = tail.length > 0 ? Buffer.concat([tail, data]) : data;
         const replies = Buffer.allocUnsafe(bytes.length);
@@ -23,7 +23,7 @@ function serve(socket) {
         while ((newline = bytes.indexOf(LF, scan)) >= 0) {
             scan = newline + 1;
             if (newline === start || bytes[newline - 1] !== CR) {
-                continue; // A bare one is data.
+                continue; // A single LF is data.
             }
             if (scan - start > LIMIT + 2) {
                 break;
@@ -35,14 +35,14 @@ function serve(socket) {
         if (length > 0 && !socket.write(replies.subarray(0, length))) {
             socket.pause();
         }
-        // The last byte may be the first one of the terminator.
+        // The last byte may be the first byte of the terminator.
         if (newline >= 0 || tail.length - Number(tail.at(-1) === CR) > LIMIT) {
-            socket.removeAllListeners('data').destroySoon(); // Once all is sent.
+            socket.removeAllListeners('data').destroySoon(); // It sends its output first.
         }
     });
     socket.on('drain', () => socket.resume());
     socket.on('end', () => socket.end());
-    socket.on('error', () => {}); // It is closed by then.
+    socket.on('error', () => {}); // The socket is already closed.
 }
 
 function fail(error) {
@@ -52,7 +52,7 @@ function fail(error) {
 
 const server = net.createServer({ allowHalfOpen: true, noDelay: true }, serve);
 server.on('error', (error) => {
-    // When it listens already, a connection could not be accepted; the next one may be.
+    // While it listens, an error only means that one connection could not be accepted.
     if (!server.listening) {
         fail(error);
     }
@@ -61,5 +61,5 @@ try {
     const [, host, port] = /^(.*):(\d+)$/.exec(process.argv[2]);
     server.listen({ host, port: Number(port), backlog: 4096 });
 } catch {
-    fail(new Error('give an address to listen on, as 127.0.0.1:7008'));
+    fail(new Error('give an address to listen on, as in 127.0.0.1:7008'));
 }

@@ -1,13 +1,13 @@
-//! Lines echoed by one thread over epoll, by hand: what `asyncore` does, in Rust, through mio.
+//! A line echo by hand: one thread over epoll, as in Python's `asyncore`, but in Rust with mio.
 //!
-//! The plan: wait for events, note at each connection what it may do, then give every connection
-//! that may do something one turn: send what is pending, read once, answer. One that has more to
-//! read after its turn gets its next one when all others had theirs.
+//! The plan: wait for events, and note for each connection what it can do. Then give each
+//! connection that can do something one turn: send the pending output, read once, answer. A
+//! connection with more to read gets its next turn after all others had theirs.
 //!
-//! An event comes once for each change (edge-triggered), so a connection has to remember that it is
-//! readable until a read comes back short; that spares the reads that would find nothing. And
-//! nothing is read while output is pending, so a client that does not read costs the replies to one
-//! read. The price is this file: every state that a thread keeps on its stack has a field here.
+//! An event comes once for each change (edge-triggered). So a connection remembers that it is
+//! readable until a read comes back short, which saves the reads that would find nothing. It does
+//! not read while output is pending, so a client that does not read costs only the replies to one
+//! read. The price is this file: every state that a thread keeps on its stack needs a field here.
 
 mod common;
 
@@ -22,7 +22,7 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 
-/// The listener's; those of the connections are their places.
+/// The token of the listener. The token of a connection is its place.
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> io::Result<()> {
@@ -45,11 +45,11 @@ fn main() -> io::Result<()> {
 struct Server {
     registry: Registry,
     listener: TcpListener,
-    /// Connections may be waiting to be accepted.
+    /// True if connections may be waiting to be accepted.
     acceptable: bool,
-    /// Each at the place of its descriptor, a small number that it shares with no other.
+    /// Each connection is at the place of its descriptor, a small number that no other shares.
     connections: Vec<Option<Connection>>,
-    /// Places of those that may do something, each once.
+    /// The places of the connections that can do something, each once.
     turns: VecDeque<usize>,
     buffer: Vec<u8>,
     replies: Vec<u8>,
@@ -72,12 +72,12 @@ impl Server {
         })
     }
 
-    /// How long to wait for events, where there is anything to do without one.
+    /// Returns how long to wait for events. `None` means without a limit.
     fn patience(&self) -> Option<Duration> {
         if !self.turns.is_empty() {
             Some(Duration::ZERO)
         } else {
-            // Accepting failed, and its event is spent: it is tried again by the clock.
+            // Accepting failed, and no new event will come. Try again after a pause.
             self.acceptable.then_some(PAUSE)
         }
     }
@@ -97,12 +97,13 @@ impl Server {
         }
     }
 
-    /// Accepts all that wait; at an error, such as no more descriptors, the rest later.
+    /// Accepts all waiting connections. After an error, such as no free descriptor, the rest must
+    /// wait.
     fn accept(&mut self) {
         while self.acceptable {
             match self.listener.accept() {
                 Ok((stream, _)) => {
-                    // One that cannot be registered is closed, and that is its end.
+                    // A connection that cannot be registered is closed.
                     let _ = self.add(stream);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.acceptable = false,
@@ -141,23 +142,25 @@ impl Server {
     }
 }
 
-/// What a connection needs after its turn.
+/// The need of a connection after its turn.
 enum Turn {
+    /// Another turn.
     Again,
-    /// An event, first.
+    /// An event.
     Wait,
+    /// To be closed.
     End,
 }
 
 struct Connection {
     stream: TcpStream,
     lines: Lines,
-    /// Replies that the socket has not taken yet.
+    /// Replies that the socket has not accepted yet.
     pending: Vec<u8>,
     readable: bool,
-    /// No more events will say that it is readable, since the peer has sent its last.
+    /// True if the client has ended its stream. No further event will say that it is readable.
     ended: bool,
-    /// It is among the server's turns.
+    /// True if it is among the server's turns.
     has_turn: bool,
 }
 
@@ -198,7 +201,7 @@ impl Connection {
         })
     }
 
-    /// Sends what the socket takes, and keeps the rest.
+    /// Sends as much as the socket accepts, and stores the rest.
     fn send(&mut self, replies: &[u8]) -> io::Result<()> {
         if replies.is_empty() {
             return Ok(());

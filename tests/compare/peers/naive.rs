@@ -1,9 +1,9 @@
-//! Lines echoed by a thread for each connection, with what the standard library has for it:
-//! `BufReader::read_until` and a `BufWriter`, with the sizes that they have by themselves.
+//! A line echo with a thread for each connection, written with the standard library only:
+//! `BufReader::read_until` and a `BufWriter`, with their default sizes.
 //!
-//! What it takes beyond a dozen lines: `read_until` has no limit, so `take` gives it one; and what
-//! is in the writer has to leave before the thread waits for more. Each line is copied three times,
-//! and looked through twice.
+//! Two things need more than a dozen lines. `read_until` has no limit, so `take` gives it one. And
+//! the writer must be flushed before the thread waits for more input. Each line is copied three
+//! times and searched twice.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn main() -> io::Result<()> {
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                // Where there can be no thread, there is no answer: the connection is closed.
+                // If no thread can be started, the connection is closed without an answer.
                 let _ = thread::Builder::new().spawn(move || echo(&stream));
             }
             Err(_) => thread::sleep(PAUSE),
@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Serves one connection to its end. An error is its end, too, and no one's concern but its own.
+/// Serves one connection to its end. An error ends only this connection.
 fn echo(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
@@ -35,7 +35,7 @@ fn echo(stream: &TcpStream) -> io::Result<()> {
     let mut line = Vec::new();
     while read_line(&mut reader, &mut line)? {
         writer.write_all(&line)?;
-        // Without a whole line in the buffer, the next one has to be waited for.
+        // If the buffer holds no whole line, the next read may wait. Send the replies first.
         if memmem::find(reader.buffer(), b"\r\n").is_none() {
             writer.flush()?;
         }
@@ -43,7 +43,7 @@ fn echo(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a line with its terminator; false where the stream ends without one.
+/// Reads a line with its terminator. Returns false if the stream ends without one.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     while !line.ends_with(b"\r\n") {

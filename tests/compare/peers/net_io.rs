@@ -1,9 +1,9 @@
-//! Lines echoed by net-io: a thread for each connection, out of a pool that is started beforehand.
+//! A line echo on net-io: a thread for each connection, from a pool that is started beforehand.
 //!
-//! A connection that finds no free thread is refused, and the pool has 4096 threads at most, each
-//! with two descriptors beside its connection's: so many connections it can hold, fewer where the
-//! process may not have the descriptors. All of them are there from the start, with their memory.
-//! Its deadlines are set to an hour, since it does not go without.
+//! A connection that finds no free thread is refused. The pool has at most 4096 threads, each with
+//! two descriptors besides its connection's. So it holds at most 4096 connections, and fewer if the
+//! process may not open enough descriptors. All threads and their memory exist from the start. The
+//! timeouts are set to an hour, because net-io does not work without them.
 
 mod common;
 
@@ -17,9 +17,9 @@ use net_io::{
 };
 use nix::sys::resource::{Resource, getrlimit};
 
-/// As many as the crate allows.
+/// The most threads that the crate allows.
 const WORKERS: u64 = 4096;
-/// Descriptors for all that is no connection.
+/// Descriptors for everything that is not a connection.
 const RESERVED: u64 = 64;
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -54,7 +54,7 @@ fn serve(workers: u16) -> Result<(), NetError> {
     Ok(())
 }
 
-/// Serves one connection to its end; returning closes it.
+/// Serves one connection to its end. Returning closes it.
 fn echo(connection: &mut TcpConnection) -> Result<(), NetError> {
     let mut buffer = vec![0; READ];
     let mut lines = Lines::default();

@@ -1,9 +1,9 @@
-//! Not a peer: returns bytes as they come, without looking at them, over epoll on one thread.
+//! Not a peer: returns bytes unread, over epoll on one thread.
 //!
-//! Hardly any server can be cheaper and still read and write, so its figures show how much the
-//! generator can ask for. It saves a queue where a real server could not: a connection is served
-//! until it has nothing more, so one that never paused would keep all others waiting. The
-//! generator's do pause.
+//! Hardly any server can read and write at a lower cost, so its figures show the limit of the
+//! generator. It has no queue of turns, which a real server would need: it serves a connection
+//! until nothing is left to read. A connection that never paused would keep all others waiting. The
+//! generator's connections do pause.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
     let mut buffer = vec![0; READ];
     let mut acceptable = false;
     loop {
-        // Where accepting failed, its event is spent: it is tried again by the clock.
+        // If accepting failed, no new event will come. Try again after a pause.
         match poll.poll(&mut events, acceptable.then_some(PAUSE)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -47,7 +47,7 @@ fn main() -> io::Result<()> {
         while acceptable {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    // One that cannot be registered is closed, and that is its end.
+                    // A connection that cannot be registered is closed.
                     let _ = add(&mut connections, stream, poll.registry());
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => acceptable = false,
@@ -57,7 +57,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Puts a connection at the place of its descriptor, a small number that it shares with no other.
+/// Puts a connection at the place of its descriptor, a small number that no other shares.
 fn add(
     connections: &mut Vec<Option<Connection>>,
     mut stream: TcpStream,
@@ -80,14 +80,14 @@ fn add(
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes that the socket has not taken yet. Nothing is read while there are any.
+    /// Bytes that the socket has not accepted yet. Nothing is read while there are any.
     pending: Vec<u8>,
-    /// The peer has sent its last, so no event will tell of the end of the stream.
+    /// True if the client has ended its stream. No further event will say that it is readable.
     ended: bool,
 }
 
 impl Connection {
-    /// Reads and writes until either would wait; an error at the end of the stream, too.
+    /// Reads and writes until either would wait. Returns an error at the end of the stream, too.
     fn reflect(&mut self, ended: bool, buffer: &mut [u8]) -> io::Result<()> {
         self.ended |= ended;
         if !self.pending.is_empty() {
@@ -103,7 +103,7 @@ impl Connection {
                 let sent = ready(self.stream.write(&buffer[..read]))?;
                 self.pending.extend_from_slice(&buffer[sent..read]);
             }
-            // A short read has emptied the socket; its next event comes with the next bytes.
+            // A short read has emptied the socket. The next event comes with the next bytes.
             if read < buffer.len() && !self.ended {
                 break;
             }
@@ -112,7 +112,7 @@ impl Connection {
     }
 }
 
-/// No bytes where it would have had to wait.
+/// Turns "would wait" into no bytes.
 fn ready(done: io::Result<usize>) -> io::Result<usize> {
     match done {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),

@@ -1,7 +1,7 @@
-//! Lines echoed by smol: a task for each connection, on its global executor.
+//! A line echo on smol: a task for each connection, on its global executor.
 //!
-//! That executor has one thread, unless the environment's `SMOL_THREADS` says more; the main thread
-//! accepts. Each task holds a buffer of its own to read into, also while it is idle.
+//! That executor has one thread, unless the environment variable `SMOL_THREADS` asks for more. The
+//! main thread accepts. Each task holds its own read buffer, even while it is idle.
 
 mod common;
 
@@ -28,7 +28,7 @@ async fn serve() -> io::Result<()> {
     }
 }
 
-/// Serves one connection to its end. An error is its end, too, and no one's concern but its own.
+/// Serves one connection to its end. An error ends only this connection.
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; READ];

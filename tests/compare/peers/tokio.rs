@@ -1,10 +1,10 @@
-//! Lines echoed by tokio: a task for each connection, on a runtime with a thread for each core, or,
-//! with `current-thread` as second argument, with one thread in all.
+//! A line echo on tokio: a task for each connection, on a runtime with a thread for each core. With
+//! `current-thread` as the second argument, the runtime has one thread.
 //!
 //! Each task reads what has come, answers all whole lines in it, and writes the answers at once. It
-//! does not read while it writes, so a client that does not read is not read from. Each holds a
-//! buffer of its own to read into, also while it is idle; of that, what was never read into costs
-//! addresses alone.
+//! does not read while it writes, so it does not read from a client that does not read. Each task
+//! holds its own read buffer, even while it is idle. The unused part of a buffer costs no memory,
+//! only addresses.
 
 mod common;
 
@@ -19,7 +19,11 @@ fn main() -> io::Result<()> {
     let mut runtime = match std::env::args().nth(2).as_deref() {
         None => Builder::new_multi_thread(),
         Some("current-thread") => Builder::new_current_thread(),
-        Some(_) => return Err(io::Error::other("argument 2 is current-thread, or none")),
+        Some(_) => {
+            return Err(io::Error::other(
+                "argument 2 must be current-thread, or absent",
+            ));
+        }
     };
     runtime.enable_all().build()?.block_on(serve())
 }
@@ -38,7 +42,7 @@ async fn serve() -> io::Result<()> {
     }
 }
 
-/// Serves one connection to its end. An error is its end, too, and no one's concern but its own.
+/// Serves one connection to its end. An error ends only this connection.
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(READ);

@@ -1,10 +1,10 @@
-//! Lines echoed by tokio with `Framed` and `LinesCodec`, the way most would begin to write it: the
-//! codec gives lines, each is sent back.
+//! A line echo on tokio with `Framed` and `LinesCodec`, as most people would begin to write it: the
+//! codec returns lines, and each is sent back.
 //!
-//! What that is not: the codec ends a line at `\n`, with or without `\r`, gives out an unterminated
-//! tail as a line when the stream ends, takes UTF-8 alone, and notices a line that is too long one
-//! byte late; so this peer cannot pass every row of the check. And `send` flushes, which is a write
-//! for each line, however many came in one read.
+//! This peer cannot pass every row of the check. The codec ends a line at `\n`, with or without
+//! `\r`. It returns an unterminated tail as a line when the stream ends. It accepts only UTF-8. It
+//! notices a line that is too long one byte late. And `send` flushes, so there is a write for each
+//! line, however many lines came in one read.
 
 mod common;
 
@@ -37,7 +37,7 @@ async fn serve() -> io::Result<()> {
 
 async fn echo(stream: TcpStream) -> Result<(), LinesCodecError> {
     stream.set_nodelay(true)?;
-    // The codec counts the `\r`, and takes it away; it writes `\n` alone.
+    // The codec counts the `\r` and removes it. It writes only `\n`.
     let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(LIMIT + 1));
     while let Some(line) = lines.next().await {
         let mut line = line?;

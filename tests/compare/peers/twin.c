@@ -1,12 +1,13 @@
-/* A line echo in C: a thread per connection, which blocks in read and in write. It is synchat's
- * shape without its library, its deadlines and its language: what a machine gives to this design.
+/* A line echo in C: a thread per connection, which blocks in read and in write. It has synchat's
+ * shape without its library, its deadlines and its language. It shows the most that a machine gives
+ * to this design.
  *
- * Lines that one read ends leave in one write, and until that is done nothing is read: a client
- * that never reads costs its two buffers and no more. Those hold the longest line and a read behind
- * it; of their pages only the used ones are resident.
+ * The replies to one read leave in one write, and nothing is read before that is done. So a client
+ * that never reads costs only its two buffers. Each holds the longest line and one more read. Only
+ * the used pages of a buffer are resident.
  *
- * With `yield` behind the address each thread lets the others go first after a reply, as synchat's
- * do where that pays: it shows what of a difference is that.
+ * With `yield` behind the address, each thread yields the processor after a reply, as synchat does
+ * where that pays. The difference shows the effect of yielding.
  *
  * cc -O2 -pthread twin.c -o twin && ./twin 127.0.0.1:7008
  */
@@ -51,7 +52,7 @@ static int write_all(int fd, const char *bytes, size_t left)
 /* Returns at the end of the stream, at an error, and at a line that is too long. */
 static void serve(struct connection *c)
 {
-    size_t filled = 0; /* Bytes of a line without end, at the beginning of `in`. */
+    size_t filled = 0; /* The length of an unfinished line at the beginning of `in`. */
     int fits = 1;
     while (fits) {
         ssize_t got = read(c->fd, c->in + filled, READ);
@@ -64,7 +65,7 @@ static void serve(struct connection *c)
         while ((newline = memchr(scan, '\n', end - scan))) {
             scan = newline + 1;
             if (newline == line || newline[-1] != '\r')
-                continue; /* A bare one is data. */
+                continue; /* A single LF is data. */
             size_t length = scan - line;
             if (length > LIMIT + 2)
                 break;
@@ -73,7 +74,7 @@ static void serve(struct connection *c)
             line = scan;
         }
         filled = end - line;
-        /* The last byte may be the first one of the terminator. */
+        /* The last byte may be the first byte of the terminator. */
         fits = !newline && filled - (filled > 0 && end[-1] == '\r') <= LIMIT;
         if (write_all(c->fd, c->out, replies) < 0)
             return;
@@ -141,6 +142,6 @@ int main(int argc, char **argv)
         }
         if (fd >= 0)
             close(fd);
-        usleep(10000); /* Out of descriptors, memory or threads: others have to end first. */
+        usleep(10000); /* Descriptors, memory or threads ran out. Wait for a connection to end. */
     }
 }

@@ -1,9 +1,9 @@
-//! What the peers in Rust share, so that they differ in their input and output alone: where to
-//! listen, and how bytes become lines and their echo.
+//! The code that the peers in Rust share: listening, and turning bytes into lines and their echo.
+//! The peers differ only in their input and output.
 //!
-//! [`Lines`] looks for `\n`, and then at the byte before it, which may have come with an earlier
-//! read. A line that lies within one read is answered from where it lies; only one that is cut is
-//! copied together first. So every byte is looked at once, and most are copied once, into the
+//! [`Lines`] looks for `\n`, then at the byte before it, which may have come with an earlier read.
+//! A line within one read is answered directly from the read buffer. Only a line that is cut is
+//! copied together first. So every byte is looked at once, and most bytes are copied once, into the
 //! replies.
 
 #![allow(dead_code, reason = "each peer uses its part of it")]
@@ -18,29 +18,30 @@ use socket2::{Domain, Socket, Type};
 /// The longest line, without its terminator. A peer that sends a longer one is disconnected.
 pub const LIMIT: usize = 64 * 1024;
 
-/// As many bytes are read at once.
+/// The size of one read.
 pub const READ: usize = 64 * 1024;
 
-/// As many connections may wait to be accepted.
+/// The most connections that can wait to be accepted.
 pub const BACKLOG: i32 = 4096;
 
-/// How long to wait when a connection cannot be accepted, for want of descriptors or memory: to try
-/// again at once would only burn the processor.
+/// The pause after a connection could not be accepted, for lack of descriptors or memory. Trying
+/// again at once would only waste processor time.
 pub const PAUSE: Duration = Duration::from_millis(10);
 
-/// The address that is the program's first argument.
+/// Reads the address from the program's first argument.
 pub fn address() -> io::Result<SocketAddr> {
     std::env::args()
         .nth(1)
         .and_then(|address| address.parse().ok())
-        .ok_or_else(|| io::Error::other("give an address to listen on, as 127.0.0.1:7008"))
+        .ok_or_else(|| io::Error::other("give an address to listen on, as in 127.0.0.1:7008"))
 }
 
 /// Listens on [`address`].
 pub fn listen() -> io::Result<TcpListener> {
     let address = address()?;
-    listen_on(address)
-        .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
+    listen_on(address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
@@ -51,15 +52,15 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Bytes in, the echo of whole lines out: what a handler for lines does, without any input or
-/// output. It keeps the beginning of a line whose end has not come.
+/// Takes bytes and returns the echo of whole lines, without any input or output. It stores the
+/// beginning of a line whose end has not come.
 #[derive(Default)]
 pub struct Lines {
-    /// At most [`LIMIT`] bytes, and a `\r` that may turn out to begin the terminator.
+    /// At most [`LIMIT`] bytes, and perhaps a `\r` that may begin the terminator.
     partial: Vec<u8>,
 }
 
-/// A line is longer than [`LIMIT`].
+/// The error for a line longer than [`LIMIT`].
 #[derive(Debug)]
 pub struct TooLong;
 
@@ -70,18 +71,18 @@ impl From<TooLong> for io::Error {
 }
 
 impl Lines {
-    /// Appends to `replies` the echo of each line that `bytes` end.
+    /// Appends the echo of each line that `bytes` complete to `replies`.
     ///
     /// # Errors
     ///
-    /// At a line that is too long; the lines before it are in `replies`.
+    /// Returns an error if a line is too long. The lines before it are in `replies`.
     pub fn echo(&mut self, bytes: &[u8], replies: &mut Vec<u8>) -> Result<(), TooLong> {
         let mut begin = 0;
         for newline in memchr_iter(b'\n', bytes) {
             let piece = &bytes[begin..newline];
             if self.partial.is_empty() {
                 match piece.strip_suffix(b"\r") {
-                    None => continue, // A `\n` alone is data.
+                    None => continue, // A single `\n` is data.
                     Some(line) if line.len() > LIMIT => return Err(TooLong),
                     Some(line) => found_line(line, replies),
                 }
@@ -99,7 +100,7 @@ impl Lines {
         self.keep(&bytes[begin..])
     }
 
-    /// Keeps a piece of a line until its end comes.
+    /// Stores a piece of a line until its end comes.
     fn keep(&mut self, piece: &[u8]) -> Result<(), TooLong> {
         let carriage_return = piece.last().or(self.partial.last()) == Some(&b'\r');
         if self.partial.len() + piece.len() > LIMIT + usize::from(carriage_return) {
@@ -110,7 +111,7 @@ impl Lines {
     }
 }
 
-/// The application: is given each line, without its terminator, and answers with the same.
+/// The application. It gets each line without its terminator, and answers with the same line.
 fn found_line(line: &[u8], replies: &mut Vec<u8>) {
     replies.extend_from_slice(line);
     replies.extend_from_slice(b"\r\n");
@@ -120,8 +121,7 @@ fn found_line(line: &[u8], replies: &mut Vec<u8>) {
 mod tests {
     use super::{LIMIT, Lines};
 
-    /// What comes back when the input is read in these pieces; the last word is whether it was
-    /// taken to its end.
+    /// Returns the replies to an input that is read in these pieces, and true if all was accepted.
     fn echo<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, bool) {
         let (mut lines, mut replies) = (Lines::default(), Vec::new());
         let taken = pieces
@@ -131,7 +131,7 @@ mod tests {
         (replies, taken)
     }
 
-    /// Whole, byte by byte, and cut in two near its begin, its middle and its end.
+    /// Tries the input whole, byte by byte, and cut in two near its beginning, middle and end.
     fn however_it_is_cut(input: &[u8], replies: &[u8], taken: bool) {
         let wanted = (replies.to_vec(), taken);
         assert!(echo([input]) == wanted, "whole");
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// The input up to its last terminator: that is what an echo of lines returns.
+    /// Returns the input up to its last terminator, which is the correct echo.
     fn oracle(input: &[u8]) -> &[u8] {
         let end = (2..=input.len())
             .rev()
@@ -161,7 +161,7 @@ mod tests {
                 .flat_map(|input| b"a\r\n".map(|byte| [input.as_slice(), &[byte]].concat()))
                 .collect();
             for input in &inputs {
-                // Each bit of `cuts` says whether the input is cut after that byte.
+                // The input is cut after each byte whose bit in `cuts` is set.
                 for cuts in 0..1_u32 << (input.len() - 1) {
                     let mut pieces = vec![Vec::new()];
                     for (at, &byte) in input.iter().enumerate() {
