@@ -1,11 +1,11 @@
-//! The figures of one measurement, by name: the columns of the tables for each workload, and the
-//! names that they have in `report.json` and `report.csv`.
+//! Names the figures of one measurement. They are the columns of each workload's table, and have
+//! the same names in `report.json` and `report.csv`.
 
 use super::format;
 use super::summary::{cpu_per_line, latency, memory, switches_per_line};
 use crate::record::{Figures, Workload};
 
-/// What a figure is counted in, and so how a table shows it.
+/// The unit of a figure. It decides how a table shows the figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     PerSecond,
@@ -30,7 +30,7 @@ impl Unit {
         }
     }
 
-    /// What goes behind a column's title.
+    /// Returns the text behind a column's title.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::PerSecond => ", per\u{a0}s",
@@ -43,7 +43,7 @@ impl Unit {
 }
 
 pub struct Column {
-    /// In JSON and CSV.
+    /// The name in JSON and CSV.
     pub key: &'static str,
     pub title: &'static str,
     pub unit: Unit,
@@ -113,7 +113,7 @@ pub const COLUMNS: [Column; 16] = [
     ),
     column(
         "memory_per_connection",
-        "with tables and stacks",
+        "with page tables and stacks",
         Unit::Bytes,
         |w, f| Some(memory(w, f)?.total()),
     ),
@@ -122,9 +122,9 @@ pub const COLUMNS: [Column; 16] = [
     }),
     column(
         "generator_starved",
-        "without a core",
+        "generator without a core",
         Unit::Share,
         |_, f| Some(f.generator.starved),
     ),
-    column("others", "others", Unit::Share, |_, f| f.others),
+    column("others", "other programs", Unit::Share, |_, f| f.others),
 ];

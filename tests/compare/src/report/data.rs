@@ -1,6 +1,8 @@
-//! The report for other programs: `report.json` has the cells, `report.csv` a row a measurement.
+//! Writes the report for other programs: `report.json` with the cells, and `report.csv` with one
+//! row per measurement.
 //!
-//! Both hold plain numbers in the units of `record.rs`; an unknown figure is `null`, or empty.
+//! Both hold plain numbers in the units of `record.rs`. An unknown figure is `null` in JSON and
+//! empty in CSV.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +10,7 @@ use super::columns::COLUMNS;
 use super::summary::{Cell, Figure, SYNCHAT, Stat, Summary, memory};
 use crate::record::{Figures, Measurement, Outcome, Variant, Workload};
 
-/// Goes up whenever a name or a meaning in either file changes.
+/// Increase this whenever a name or a meaning in either file changes.
 const SCHEMA: u32 = 1;
 
 pub fn json(summary: &Summary) -> anyhow::Result<String> {
@@ -23,6 +25,7 @@ pub fn json(summary: &Summary) -> anyhow::Result<String> {
                 cell,
             ))
         });
+
     let report = json!({
         "schema": SCHEMA,
         "run": summary.run,
@@ -35,6 +38,7 @@ pub fn json(summary: &Summary) -> anyhow::Result<String> {
         "ceilings": ceilings(summary),
         "cells": cells.collect::<Vec<_>>(),
     });
+
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
@@ -49,6 +53,7 @@ fn ceilings(summary: &Summary) -> Vec<Value> {
                 Some(json!({"variant": variant, "workload": workload.name, "rate": rate}))
             })
     });
+
     all.collect()
 }
 
@@ -61,6 +66,7 @@ fn cell_json(
 ) -> Value {
     let figure = Figure::of(workload.kind);
     let ratio = summary.ratio(workload, (variant, server), (variant, SYNCHAT), figure);
+
     let figures: Map<String, Value> = COLUMNS
         .iter()
         .map(|column| {
@@ -68,6 +74,7 @@ fn cell_json(
             (column.key.to_owned(), json!(stat))
         })
         .collect();
+
     let round = |(round, figures): (&usize, &Figures)| {
         let mut values = Map::from_iter([("round".to_owned(), json!(round))]);
         values.extend(COLUMNS.iter().map(|column| {
@@ -76,10 +83,12 @@ fn cell_json(
         }));
         Value::Object(values)
     };
+
     let reasons = |reasons: &[(usize, String)]| -> Vec<Value> {
         let one = |(round, why): &(usize, String)| json!({"round": round, "why": why});
         reasons.iter().map(one).collect()
     };
+
     json!({
         "variant": variant,
         "workload": workload.name,
@@ -94,7 +103,7 @@ fn cell_json(
     })
 }
 
-/// The columns of `report.csv` before those of `columns.rs`.
+/// The columns of `report.csv` before the columns of `columns.rs`.
 const ABOUT: [&str; 10] = [
     "server",
     "model",
@@ -108,7 +117,7 @@ const ABOUT: [&str; 10] = [
     "reason",
 ];
 
-/// And behind them.
+/// The columns of `report.csv` behind the columns of `columns.rs`.
 const BEHIND: [&str; 13] = [
     "seconds",
     "done",
@@ -129,9 +138,11 @@ pub fn csv(summary: &Summary) -> anyhow::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let columns = COLUMNS.iter().map(|column| column.key);
     writer.write_record(ABOUT.into_iter().chain(columns).chain(BEHIND))?;
+
     for measurement in &summary.measurements {
         writer.write_record(row(summary, measurement))?;
     }
+
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
@@ -143,6 +154,8 @@ fn row(summary: &Summary, measurement: &Measurement) -> Vec<String> {
         Outcome::Skipped(why) => ("skipped", why.as_str(), None),
     };
     let model = summary.server(&measurement.server).map(|s| s.model);
+
+    // The columns before those of columns.rs, then those, then the rest.
     let mut row = vec![
         measurement.server.clone(),
         name(&json!(model)),
@@ -155,11 +168,13 @@ fn row(summary: &Summary, measurement: &Measurement) -> Vec<String> {
         outcome.to_owned(),
         reason.to_owned(),
     ];
+
     let both = workload.zip(figures);
     row.extend(COLUMNS.iter().map(|column| {
         let figure = both.and_then(|(workload, figures)| (column.read)(workload, figures));
         name(&json!(figure))
     }));
+
     row.extend(behind(workload, figures));
     row
 }
@@ -168,8 +183,10 @@ fn behind(workload: Option<&Workload>, figures: Option<&Figures>) -> [String; 13
     let Some(f) = figures else {
         return [const { String::new() }; 13];
     };
+
     let memory = workload.and_then(|workload| memory(workload, f));
     let errors = f.load.errors;
+
     [
         json!(f.load.seconds),
         json!(f.load.done),
@@ -188,7 +205,7 @@ fn behind(workload: Option<&Workload>, figures: Option<&Figures>) -> [String; 13
     .map(|value| name(&value))
 }
 
-/// A value without quotes; nothing for none.
+/// Returns a value as text without quotes. `null` is empty.
 fn name(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,11 +1,11 @@
-//! Figures as text, short enough for a table on a phone: three digits that matter, and no more.
+//! Writes figures as text that is short enough for a table on a phone: three significant digits.
 //!
-//! Nothing here prints "NaN" or "inf": [`Stat`](super::summary::Stat) holds neither.
+//! Nothing here prints "NaN" or "inf", because [`Stat`](super::summary::Stat) holds neither.
 
-/// What stands where a figure is unknown.
+/// Stands in place of an unknown figure.
 pub const UNKNOWN: &str = "–";
 
-/// `0.012`, `0.98`, `1.02`, `12.3`, `1,234`.
+/// Returns a number as in `0.012`, `0.98`, `1.02`, `12.3`, `1,234`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -18,16 +18,18 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A whole number, a comma after each third digit.
+/// Returns a whole number with a comma between each three digits.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
+
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
     }
+
     let negative = value < 0.0 && digits != "0";
     if negative { format!("−{text}") } else { text }
 }
@@ -36,7 +38,7 @@ pub fn count(value: usize) -> String {
     grouped(value as f64)
 }
 
-/// `950`, `12.7k`, `2.61M`.
+/// Returns a number as in `950`, `12.7k`, `2.61M`.
 pub fn short(value: f64) -> String {
     match value.abs() {
         size if size < 999.5 => number(value),
@@ -45,12 +47,12 @@ pub fn short(value: f64) -> String {
     }
 }
 
-/// The same without a fraction of noughts: `2k`, `50`, `1.5M`, for an axis.
+/// Returns the same for an axis, without trailing zeros: `2k`, `50`, `1.5M`.
 pub fn round(value: f64) -> String {
     plain(&short(value))
 }
 
-/// A figure and its unit without a fraction of noughts: `2 ms`.
+/// Removes trailing zeros from the fraction of a figure with a unit: `2.00 ms` becomes `2 ms`.
 pub fn plain(figure: &str) -> String {
     let end = figure.find(|c: char| !c.is_ascii_digit() && !".,".contains(c));
     let (number, unit) = figure.split_at(end.unwrap_or(figure.len()));
@@ -61,7 +63,7 @@ pub fn plain(figure: &str) -> String {
     format!("{short}{unit}")
 }
 
-/// Nanoseconds in the unit that suits them.
+/// Returns nanoseconds in the unit that suits them.
 pub fn time(nanoseconds: f64) -> String {
     match nanoseconds {
         ns if ns < 999.5 => format!("{} ns", number(ns)),
@@ -71,7 +73,7 @@ pub fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// Bytes in the unit that suits them.
+/// Returns bytes in the unit that suits them.
 pub fn size(bytes: f64) -> String {
     match bytes.abs() {
         size if size < 1023.5 => format!("{} B", number(bytes)),
@@ -80,7 +82,7 @@ pub fn size(bytes: f64) -> String {
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Returns a list as in `a`, `a and b`, `a, b and c`.
 pub fn list(items: &[String]) -> String {
     match items {
         [] => String::new(),

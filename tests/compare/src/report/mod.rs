@@ -1,20 +1,20 @@
-//! The report: a raw file made into `report.html`, `.md`, `.json` and `.csv`.
+//! Makes `report.html`, `.md`, `.json` and `.csv` from a raw file.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `summary.rs` | records folded into cells; medians, ranges, ratios |
 //! | `columns.rs` | the figures of one measurement, by name |
 //! | `format.rs` | figures as text |
-//! | `words.rs` | what the figures say, in sentences |
-//! | `how.rs` | how they came about |
-//! | `table.rs` | what a table is |
-//! | `tables.rs` | what the figures are, in tables |
-//! | `pictures/` | the same, drawn |
-//! | `pages.rs` | sentences, tables and pictures put into the two pages |
+//! | `words.rs` | the figures in sentences |
+//! | `how.rs` | how they were measured |
+//! | `table.rs` | a table: rows, marks, notes |
+//! | `tables.rs` | the figures in tables |
+//! | `pictures/` | the figures in pictures |
+//! | `pages.rs` | sentences, tables and pictures, put into the two pages |
 //! | `data.rs` | the two files for other programs |
 //!
-//! All of it is a function of the records: no clock, no machine, no settings, so a raw file that
-//! was measured elsewhere gives the report that it gave there.
+//! The report depends only on the records. It reads no clock, no machine and no settings, so a raw
+//! file from another machine gives the same report here.
 
 mod columns;
 mod data;
@@ -36,7 +36,7 @@ use crate::record::Record;
 pub use summary::Stat;
 use summary::Summary;
 
-/// Writes all four into `folder`, each whole or not at all.
+/// Writes the four files into `folder`, each whole or not at all.
 pub fn write(records: &[Record], folder: &Path) -> anyhow::Result<()> {
     let summary = Summary::new(records).context("there is no run to report")?;
     let page = pages::Page::new(&summary)?;
@@ -46,6 +46,7 @@ pub fn write(records: &[Record], folder: &Path) -> anyhow::Result<()> {
         ("report.json", data::json(&summary)?),
         ("report.csv", data::csv(&summary)?),
     ];
+
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for (name, text) in files {
         replace(&folder.join(name), &text)
@@ -54,7 +55,7 @@ pub fn write(records: &[Record], folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A reader sees the old file or the new one, never half of either.
+/// Replaces a file at once. A reader sees the old file or the new one, never half of either.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let unfinished = path.with_extension(format!("{}.new", std::process::id()));
     let done = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));

@@ -1,8 +1,8 @@
-//! Sentences, tables and pictures put into two pages: `report.html`, whole in itself, and
-//! `report.md`, the same without pictures.
+//! Puts sentences, tables and pictures into two pages. `report.html` needs no other file.
+//! `report.md` is the same without the pictures.
 //!
-//! Every value is escaped as it enters a page, by the page's kind; only the pictures, which are
-//! escaped where they are drawn, enter as they are.
+//! Every value is escaped for its page as it enters. Only the pictures enter unchanged, because
+//! they are escaped where they are drawn.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -21,20 +21,20 @@ use crate::record::{Run, Variant};
 const HTML: &str = include_str!("../../templates/report.html");
 const MARKDOWN: &str = include_str!("../../templates/report.md");
 
-/// What both pages show.
+/// The content of both pages.
 #[derive(Serialize)]
 pub struct Page<'a> {
     run: &'a Run,
     finished: Option<&'a str>,
     measured: String,
     planned: String,
-    /// Names of those who are compared, synchat aside.
+    /// The names of all compared servers except synchat.
     others: String,
     placement: &'static str,
     bound: String,
     crowd: usize,
     how: Vec<String>,
-    /// Of as many rounds that agree by chance: one in so many cases.
+    /// All rounds agree by chance once in so many cases.
     odds: String,
     absent: Vec<Absent>,
     statements: Vec<Statement>,
@@ -69,11 +69,13 @@ impl<'a> Page<'a> {
             let name = server.name.clone();
             Some(Absent { name, why })
         });
+
         let more = if summary.run.variants.len() > 1 {
             "at least "
         } else {
             ""
         };
+
         Ok(Self {
             run: &summary.run,
             finished: summary.finished.as_deref(),
@@ -116,19 +118,23 @@ impl<'a> Page<'a> {
             _ => AutoEscape::Custom("markdown".into()),
         });
         environment.set_formatter(escape);
+
         let mut syntax = SyntaxConfig::builder();
         syntax.trim_blocks(true).lstrip_blocks(true);
         environment.set_syntax(syntax.keep_trailing_newline(true).build()?);
+
         environment.add_template(name, source)?;
         let page = environment.get_template(name)?;
         Ok(page.render(Value::from(Serde(self)))?)
     }
 }
 
-/// Each variant beside the main one: to synchat there, and each to itself here.
+/// Makes a section for each variant except the main one. It compares each server with synchat, and
+/// with itself in the main variant.
 fn variants(summary: &Summary, main: Variant) -> Vec<VariantSection> {
     let beside = summary.run.variants.iter().filter(|v| **v != main);
     let measured = beside.filter(|variant| !summary.workloads(**variant).is_empty());
+
     let section = |(place, variant): (usize, &Variant)| VariantSection {
         name: tables::variant_name(*variant),
         what: tables::variant_what(*variant),
@@ -137,6 +143,7 @@ fn variants(summary: &Summary, main: Variant) -> Vec<VariantSection> {
             tables::changes(summary, *variant, &format!("variant-{place}-changes")),
         ],
     };
+
     measured.enumerate().map(section).collect()
 }
 
@@ -148,7 +155,7 @@ fn escape(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Res
     }
 }
 
-/// Text that Markdown shows as it is, in a table and outside.
+/// Escapes text so that Markdown shows it unchanged, in a table and outside.
 fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {

@@ -1,10 +1,10 @@
-//! The records folded into cells, one for each server, workload and variant: what tables, pictures
-//! and words are made of.
+//! Folds the records into cells, one for each server, workload and variant. Tables, pictures and
+//! sentences are made of these cells.
 //!
-//! A ratio is formed within each round, of two servers that were measured minutes apart at most,
-//! and only then is the median taken over the rounds: a machine that slows down slows both. What
-//! this costs: a round in which either failed tells nothing, so a ratio may rest on fewer rounds
-//! than the figures that it compares, and [`Stat`] says on how many.
+//! A ratio is computed within each round, from two servers measured at most minutes apart. Only
+//! then is the median taken over the rounds. A machine that slows down slows both servers, so their
+//! ratio stays. The cost is that a round in which either server failed gives no ratio. A ratio may
+//! therefore rest on fewer rounds than the figures it compares, and [`Stat`] says on how many.
 
 use std::collections::BTreeMap;
 
@@ -17,21 +17,20 @@ use crate::record::{
 /// The server that the others are compared with.
 pub const SYNCHAT: &str = "synchat";
 
-/// From this share of its time on the generator and not the server is taken to be what ended the
-/// growth.
+/// A generator that is busy for this share of the time or more is taken to limit the result.
 pub const BOUND: f64 = 0.8;
 
-/// From this share of the processors' time on others are taken to have disturbed a measurement. In
-/// the results of 2026-11-25 the median over the rounds is 0 to 9 %: interrupts.
+/// A measurement counts as disturbed if others used this share of the processors' time or more. In
+/// the results of 2026-11-25 the median over the rounds is 0 to 9 %, which is interrupts.
 pub const DISTURBED: f64 = 0.15;
 
-/// With fewer connections the memory that each takes drowns in what the server takes anyway.
+/// With fewer connections, the server's basic memory hides the memory that each connection needs.
 pub const CROWD: usize = 500;
 
-/// The kernel's stack of one thread, which no counter of the process shows.
+/// The size of one thread's kernel stack, which no counter of the process shows.
 const KERNEL_STACK: f64 = 16.0 * 1024.0;
 
-/// Median and range over the rounds; of finite figures, and of at least one.
+/// Median and range over the rounds. There is at least one figure, and all are finite.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Stat {
     pub median: f64,
@@ -41,17 +40,20 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// None where there is no figure. What is not finite is none.
+    /// Returns `None` if there is no figure. Figures that are not finite are left out.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().filter(|f| f.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
+
         let (min, max) = (*sorted.first()?, *sorted.last()?);
+
         let half = sorted.len() / 2;
         let median = if sorted.len().is_multiple_of(2) {
             f64::midpoint(sorted[half - 1], sorted[half])
         } else {
             sorted[half]
         };
+
         Some(Self {
             median,
             min,
@@ -60,14 +62,14 @@ impl Stat {
         })
     }
 
-    /// Whether this run cannot tell the ratio from 1: there was one round, or some said more and
-    /// some less, or the difference is too small to print.
+    /// Returns true if this run cannot tell the ratio from 1. Then there was only one round, or the
+    /// rounds disagree, or the difference is too small to print.
     pub fn straddles_one(&self) -> bool {
         self.rounds < 2 || self.min <= 1.0 && self.max >= 1.0 || (self.median - 1.0).abs() < 0.005
     }
 }
 
-/// A figure of one measurement, by which servers are compared.
+/// A figure by which servers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
@@ -78,7 +80,7 @@ pub enum Figure {
 }
 
 impl Figure {
-    /// What a workload is about.
+    /// Returns the figure that a kind of workload is about.
     pub fn of(kind: Kind) -> Self {
         match kind {
             Kind::Idle | Kind::Open => Self::P99,
@@ -100,17 +102,17 @@ impl Figure {
     }
 }
 
-/// Unknown where no line was answered.
+/// Returns a latency, or `None` if no line was answered.
 pub fn latency(figures: &Figures, nanoseconds: u64) -> Option<f64> {
     (figures.load.latency.count > 0).then_some(nanoseconds as f64)
 }
 
-/// Nanoseconds of the server's processor time for each line, or connection, that it served.
+/// Returns the server's processor time per line, or per connection, in nanoseconds.
 pub fn cpu_per_line(figures: &Figures) -> Option<f64> {
     each(figures.server.as_ref()?.cpu, figures.load.done)
 }
 
-/// Context switches for each line of the process's whole life.
+/// Returns the context switches per line, over the whole life of the process.
 pub fn switches_per_line(figures: &Figures) -> Option<f64> {
     each(
         figures.server.as_ref()?.context_switches,
@@ -122,8 +124,8 @@ fn each(of_all: u64, lines: u64) -> Option<f64> {
     (lines > 0).then(|| of_all as f64 / lines as f64)
 }
 
-/// Bytes for each open connection. Sockets are left out, since they are the kernel's, and the same
-/// for all.
+/// Bytes per open connection. Sockets are left out: they belong to the kernel and cost the same
+/// for all servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub resident: f64,
@@ -142,7 +144,9 @@ pub fn memory(workload: &Workload, figures: &Figures) -> Option<Memory> {
     let server = figures.server.as_ref()?;
     let each = |after: u64, before: u64| (after as f64 - before as f64) / open as f64;
     let errors = &figures.load.errors;
+    // Memory divided by connections that were not open would be wrong.
     let all_open = errors.closed == 0 && errors.refused == 0 && errors.wrong == 0;
+
     (open >= CROWD && all_open && workload.kind != Kind::Connects).then(|| Memory {
         resident: each(server.resident, server.resident_before),
         page_tables: each(server.page_tables, server.page_tables_before),
@@ -150,7 +154,7 @@ pub fn memory(workload: &Workload, figures: &Figures) -> Option<Memory> {
     })
 }
 
-/// The rate at which the generator's busiest thread would run all the time.
+/// Returns the rate at which the generator's busiest thread would be busy all the time.
 fn capacity(figures: &Figures) -> Option<f64> {
     Some(figures.load.done as f64 / (figures.generator.busy * figures.load.seconds))
 }
@@ -159,7 +163,7 @@ fn capacity(figures: &Figures) -> Option<f64> {
 #[derive(Debug, Default)]
 pub struct Cell {
     pub rounds: BTreeMap<usize, Figures>,
-    /// Round and reason.
+    /// The round and the reason of each failure.
     pub failed: Vec<(usize, String)>,
     pub skipped: Vec<(usize, String)>,
 }
@@ -169,7 +173,7 @@ impl Cell {
         Stat::of(self.rounds.values().filter_map(figure))
     }
 
-    /// Whether a ratio is of every round that was tried, without an error in any.
+    /// Returns true if a ratio covers every round that was tried, and no round had an error.
     pub fn agrees(&self, ratio: Stat) -> bool {
         self.errors() == 0 && ratio.rounds == self.rounds.len() + self.failed.len()
     }
@@ -180,19 +184,19 @@ impl Cell {
     }
 }
 
-/// All that the reports are made of.
+/// All data that the reports are made of.
 pub struct Summary {
     pub run: Run,
-    /// None where the run was ended early.
+    /// The end of the run; `None` if the run ended early.
     pub finished: Option<String>,
-    /// In their order, with [`SYNCHAT`] first.
+    /// The servers in the order of the run, with [`SYNCHAT`] first.
     pub servers: Vec<Server>,
     pub measurements: Vec<Measurement>,
     cells: BTreeMap<(Variant, String, String), Cell>,
 }
 
 impl Summary {
-    /// None where the first record is not a run.
+    /// Returns `None` if the first record is not a run.
     pub fn new(records: &[Record]) -> Option<Self> {
         let Some(Record::Run(run)) = records.first() else {
             return None;
@@ -204,6 +208,7 @@ impl Summary {
             measurements: Vec::new(),
             cells: BTreeMap::new(),
         };
+
         for record in &records[1..] {
             match record {
                 Record::Run(_) => {}
@@ -212,6 +217,7 @@ impl Summary {
                 Record::End { finished } => summary.finished = Some(finished.clone()),
             }
         }
+
         summary.servers.sort_by_key(|server| server.name != SYNCHAT);
         Some(summary)
     }
@@ -231,6 +237,7 @@ impl Summary {
             outcome,
         } = measurement;
         self.measurements.push(measurement.clone());
+
         let key = (*variant, workload.clone(), server.clone());
         let cell = self.cells.entry(key).or_default();
         match outcome {
@@ -246,18 +253,18 @@ impl Summary {
         self.servers.iter().find(|server| server.name == name)
     }
 
-    /// The others that do the same work, and can be here.
+    /// Returns the servers that do the same work as synchat and are available here.
     pub fn others(&self) -> impl Iterator<Item = &Server> {
         self.peers().filter(|server| server.name != SYNCHAT)
     }
 
-    /// All that do the same work, and can be here: no reflector.
+    /// Returns synchat and those others. The reflector is not among them.
     pub fn peers(&self) -> impl Iterator<Item = &Server> {
         self.present()
             .filter(|server| server.model != Model::Reflector)
     }
 
-    /// All that can be here.
+    /// Returns all servers that are available here.
     pub fn present(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(|server| server.absent.is_none())
     }
@@ -277,7 +284,7 @@ impl Summary {
         self.run.workloads.iter().find(|w| w.name == name)
     }
 
-    /// Those that have a measurement in `variant`, in their order.
+    /// Returns the workloads that were measured in `variant`, in the order of the run.
     pub fn workloads(&self, variant: Variant) -> Vec<&Workload> {
         let measured = |w: &&Workload| {
             self.cells()
@@ -286,7 +293,7 @@ impl Summary {
         self.run.workloads.iter().filter(measured).collect()
     }
 
-    /// The placement that the report is about, where others are a section of it.
+    /// Returns the placement that most of the report is about. The others have one section.
     pub fn main_variant(&self) -> Variant {
         let measured = |variant: &Variant| self.cells().any(|(v, ..)| v == *variant);
         let mut variants = std::iter::once(Variant::Shared).chain(self.run.variants.clone());
@@ -304,7 +311,8 @@ impl Summary {
             .stat(|figures| figure.read(workload, figures))
     }
 
-    /// `server` to `base`, round by round. Each may be of a variant of its own.
+    /// Returns the ratio of `server` to `base`, computed in each round. The two may be of different
+    /// variants.
     pub fn ratio(
         &self,
         workload: &Workload,
@@ -320,12 +328,13 @@ impl Summary {
         }))
     }
 
-    /// The most that the generator can do under this workload, as the server shows that asks the
-    /// least of it; none in the open loop, where the rate is given.
+    /// Returns the highest rate that the generator can reach in this workload. The server that
+    /// costs the generator least shows it. There is none in the open loop, where the rate is fixed.
     pub fn ceiling(&self, variant: Variant, workload: &Workload) -> Option<Stat> {
         if workload.kind == Kind::Open {
             return None;
         }
+
         let of_each = self.present().filter_map(|server| {
             self.cell(variant, &workload.name, &server.name)?
                 .stat(capacity)
@@ -333,16 +342,16 @@ impl Summary {
         of_each.max_by(|a, b| a.median.total_cmp(&b.median))
     }
 
-    /// Whether the generator was what bounded this server's result: it came within a fifth of what
-    /// the generator, as this server keeps it busy, can do at most.
+    /// Returns true if the generator limited this server's result: the generator's busiest thread
+    /// ran for [`BOUND`] of the time or more.
     pub fn bound(&self, variant: Variant, workload: &Workload, server: &str) -> bool {
         self.cell(variant, &workload.name, server)
             .and_then(|cell| cell.stat(|figures| Some(figures.generator.busy)))
             .is_some_and(|busy| busy.median >= BOUND)
     }
 
-    /// How many measurements the whole run is of, as far as its records tell: in the variants other
-    /// than the main one only what was begun is known to be in the plan.
+    /// Returns the number of measurements in the whole run, as far as its records tell. Outside the
+    /// main variant, only workloads that were begun are known to be part of the plan.
     pub fn planned(&self) -> usize {
         let main = self.main_variant();
         let beside = self.cells.keys().filter(|(variant, ..)| *variant != main);
@@ -351,7 +360,8 @@ impl Summary {
     }
 }
 
-/// `12/14`, and whether it is all of them. None for a server that has no rows.
+/// Returns the rows of the check that a server passed, as in `12/14`, and true if it passed all.
+/// Returns `None` for a server without rows.
 pub fn passed(server: &Server) -> Option<(String, bool)> {
     let (passed, all) = (
         server.check.iter().filter(|row| row.passed).count(),

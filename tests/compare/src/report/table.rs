@@ -1,6 +1,6 @@
-//! What a table is: rows of text with marks and notes, which both pages lay out their own way.
+//! Defines a table: rows of text with marks and notes. Each page lays it out in its own way.
 //!
-//! A note is written once in a table however many cells refer to it.
+//! A note appears once in a table, however many cells refer to it.
 
 use serde::Serialize;
 
@@ -8,13 +8,13 @@ use super::format;
 use super::summary::Cell;
 use crate::record::Errors;
 
-/// With a smaller share of the lines that were due, a server did not keep up: its latencies are
-/// then those of a queue that grows for as long as the measurement lasts.
+/// A server that answers a smaller share of the lines that were due did not keep up. Its latencies
+/// then come from a queue that grows until the measurement ends.
 const KEPT_UP: f64 = 0.95;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Table {
-    /// Of the element in the page.
+    /// The id of the element in the page.
     pub id: String,
     pub caption: String,
     pub head: Vec<Entry>,
@@ -25,9 +25,9 @@ pub struct Table {
 
 #[derive(Debug, Default, Serialize)]
 pub struct Row {
-    /// The row of synchat.
+    /// True for synchat's row.
     pub own: bool,
-    /// The first heads the row.
+    /// The first cell heads the row.
     pub cells: Vec<Entry>,
 }
 
@@ -35,13 +35,13 @@ pub struct Row {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Entry {
     pub text: String,
-    /// Beneath it.
+    /// Small text below `text`.
     pub small: String,
     /// Letters that the legend explains.
     pub marks: String,
     /// Numbers of the table's notes.
     pub notes: Vec<usize>,
-    /// How it is coloured; never the only way in which it is told.
+    /// The colour. Arrows, marks or words always say the same.
     pub tone: Tone,
 }
 
@@ -50,7 +50,7 @@ pub struct Entry {
 pub enum Tone {
     #[default]
     Plain,
-    /// Text to be read, not a figure.
+    /// Words, not a figure.
     Words,
     Ahead,
     Behind,
@@ -91,7 +91,7 @@ impl Table {
         }
     }
 
-    /// The number of the note that says so.
+    /// Adds a note, unless the table has it already. Returns its number.
     pub fn note(&mut self, text: String) -> usize {
         let known = self.notes.iter().position(|note| *note == text);
         1 + known.unwrap_or_else(|| {
@@ -100,7 +100,7 @@ impl Table {
         })
     }
 
-    /// Says in `entry` what went wrong beside its figures.
+    /// Adds notes to `entry` about all that went wrong in `cell`.
     pub fn refer(&mut self, entry: &mut Entry, cell: &Cell) {
         let whole = cell.rounds.is_empty();
         let reasons = |kind: &str, reasons: &[(usize, String)]| -> Vec<String> {
@@ -110,10 +110,12 @@ impl Table {
             };
             reasons.iter().map(text).collect()
         };
+
         let mut texts = reasons("failed", &cell.failed);
         texts.extend(reasons("skipped", &cell.skipped));
         texts.extend(errors(cell));
         texts.extend(left_behind(cell));
+
         for text in texts {
             let note = self.note(text);
             if !entry.notes.contains(&note) {
@@ -123,16 +125,17 @@ impl Table {
     }
 }
 
-/// What the errors of all rounds were.
+/// Counts the errors of all rounds, by kind.
 fn errors(cell: &Cell) -> Option<String> {
     let sum =
         |of: fn(&Errors) -> u64| -> u64 { cell.rounds.values().map(|f| of(&f.load.errors)).sum() };
     let kinds = [
-        (sum(|e| e.wrong), "connections got a wrong byte"),
-        (sum(|e| e.closed), "connections ended by the server"),
-        (sum(|e| e.refused), "connections not made"),
-        (sum(|e| e.unanswered), "lines not answered"),
+        (sum(|e| e.wrong), "connections with a wrong byte"),
+        (sum(|e| e.closed), "connections closed by the server"),
+        (sum(|e| e.refused), "connections that could not be made"),
+        (sum(|e| e.unanswered), "lines without an answer"),
     ];
+
     let texts: Vec<String> = kinds
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -141,7 +144,7 @@ fn errors(cell: &Cell) -> Option<String> {
     (!texts.is_empty()).then(|| format!("errors: {}", texts.join(", ")))
 }
 
-/// In the open loop: what was sent, where the server did not keep up with it.
+/// Says how much a server answered that did not keep up with the open loop.
 fn left_behind(cell: &Cell) -> Option<String> {
     let intended = cell.stat(|figures| figures.load.intended_rate)?.median;
     let rate = cell.stat(|figures| Some(figures.load.rate))?.median;

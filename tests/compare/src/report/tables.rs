@@ -1,6 +1,7 @@
-//! The tables: ratios, each workload, changes between placements, the check, who and where.
+//! Makes the tables: ratios, each workload, changes between placements, the check, the servers and
+//! the machine.
 //!
-//! Where there is no figure a cell says why, so none is left empty.
+//! No cell is left empty. A cell without a figure says why.
 
 use super::columns::COLUMNS;
 use super::format;
@@ -8,7 +9,7 @@ use super::summary::{Cell, Figure, SYNCHAT, Stat, Summary, passed};
 use super::table::{Entry, Row, Table, Tone};
 use crate::record::{Kind, Model, Server, Variant, Workload};
 
-/// The name, and how much of the check it passed.
+/// Heads a column or row with the server's name and the rows of the check that it passed.
 fn server_head(server: &Server) -> Entry {
     let mut entry = Entry::new(&server.name);
     if let Some((count, all)) = passed(server) {
@@ -19,7 +20,7 @@ fn server_head(server: &Server) -> Entry {
 
 fn workload_head(workload: &Workload) -> Entry {
     let figure = match Figure::of(workload.kind) {
-        Figure::P99 => "; p99 latency, less is better",
+        Figure::P99 => "; p99 latency, lower is better",
         _ => "",
     };
     Entry::words(&workload.name).with_small(format!("{}{figure}", workload.what))
@@ -33,7 +34,7 @@ fn range(stat: Stat, show: impl Fn(f64) -> String) -> String {
     format!("{low}–{high}")
 }
 
-/// The compared figure itself.
+/// Shows a figure by which servers are compared, with its unit.
 fn absolute(figure: Figure, value: f64) -> String {
     match figure {
         Figure::P99 | Figure::CpuPerLine => format::time(value),
@@ -42,21 +43,25 @@ fn absolute(figure: Figure, value: f64) -> String {
     }
 }
 
-/// All servers to synchat: workloads down, servers across.
+/// Compares all servers with synchat: workloads down, servers across.
 pub fn ratios(summary: &Summary, variant: Variant, id: &str) -> Table {
     let based = summary
         .cells()
         .any(|(v, _, server, cell)| v == variant && server == SYNCHAT && !cell.rounds.is_empty());
     let caption = if based {
-        "Ratio to synchat: 2.00 is twice its figure"
+        "Ratio to synchat: 2.00 means twice synchat’s figure"
     } else {
-        "No ratios, since synchat has no figures here: each server's own"
+        "No ratios, because synchat has no figures here. Each cell is the server’s own figure"
     };
+
     let mut table = Table::new(id, caption);
     let own = summary.present().find(|server| server.name == SYNCHAT);
+
+    // The head of the table.
     table.head.push(Entry::words("workload"));
     table.head.extend(own.map(server_head));
     table.head.extend(summary.others().map(server_head));
+
     let workloads = summary.workloads(variant);
     let ceiling = workloads
         .iter()
@@ -64,6 +69,8 @@ pub fn ratios(summary: &Summary, variant: Variant, id: &str) -> Table {
     if ceiling {
         table.head.push(Entry::new("generator’s ceiling"));
     }
+
+    // A row for each workload.
     for workload in workloads {
         let mut cells = vec![workload_head(workload)];
         if let Some(own) = own {
@@ -75,16 +82,18 @@ pub fn ratios(summary: &Summary, variant: Variant, id: &str) -> Table {
         if ceiling {
             cells.push(ceiling_cell(summary, variant, workload));
         }
+
         table.rows.push(Row { own: false, cells });
     }
     table
 }
 
-/// What went wrong, where there is no figure at all.
+/// Fills a cell that has no figure at all with the reason.
 fn no_figure(cell: Option<&Cell>, table: &mut Table) -> Entry {
     let Some(cell) = cell else {
         return Entry::unknown();
     };
+
     let mut entry = if !cell.failed.is_empty() {
         Entry {
             tone: Tone::Bad,
@@ -95,6 +104,7 @@ fn no_figure(cell: Option<&Cell>, table: &mut Table) -> Entry {
     } else {
         Entry::unknown()
     };
+
     table.refer(&mut entry, cell);
     entry
 }
@@ -104,6 +114,7 @@ fn marks(summary: &Summary, variant: Variant, workload: &Workload, server: &Serv
     if summary.bound(variant, workload, &server.name) {
         marks.push('G');
     }
+
     let cell = summary.cell(variant, &workload.name, &server.name);
     if cell.is_some_and(|cell| cell.errors() > 0) {
         marks.push('E');
@@ -111,7 +122,7 @@ fn marks(summary: &Summary, variant: Variant, workload: &Workload, server: &Serv
     marks
 }
 
-/// The figure itself, as the ratios' base.
+/// Shows the server's own figure. In synchat's column it is the base of the ratios.
 fn own_cell(
     summary: &Summary,
     variant: Variant,
@@ -125,6 +136,7 @@ fn own_cell(
     let (Some(cell), Some(stat)) = (cell, stat) else {
         return no_figure(cell, table);
     };
+
     let mut entry = Entry::new(absolute(figure, stat.median)).with_small(range(stat, |value| {
         absolute(figure, value).replace("/s", "")
     }));
@@ -147,23 +159,27 @@ fn ratio_cell(
     let (Some(cell), Some(ratio)) = (cell, ratio) else {
         return own_cell(summary, variant, workload, server, table);
     };
+
     let mut entry = match cell.agrees(ratio) {
         true => ratio_entry(ratio, figure),
-        // It may be ahead because of what went wrong.
+        // No arrow: the server may be ahead because of the failure itself.
         false => Entry::new(format::number(ratio.median)).with_small(range(ratio, format::number)),
     };
+
+    // Say so if the ratio rests on fewer rounds than were tried.
     let tried = cell.rounds.len() + cell.failed.len();
     if ratio.rounds < tried {
         let range = std::mem::take(&mut entry.small);
         let comma = if range.is_empty() { "" } else { ", " };
         entry.small = format!("{range}{comma}{} of {tried} rounds", ratio.rounds);
     }
+
     entry.marks = marks(summary, variant, workload, server);
     table.refer(&mut entry, cell);
     entry
 }
 
-/// With an arrow where all rounds agree on who is ahead.
+/// Shows a ratio, with an arrow where all rounds agree on which server is ahead.
 fn ratio_entry(ratio: Stat, figure: Figure) -> Entry {
     let more = ratio.median > 1.0;
     let (arrow, tone) = match ratio.straddles_one() {
@@ -171,6 +187,7 @@ fn ratio_entry(ratio: Stat, figure: Figure) -> Entry {
         false if more == figure.less_is_better() => (" ▼", Tone::Behind),
         false => (" ▲", Tone::Ahead),
     };
+
     Entry {
         tone,
         ..Entry::new(format::number(ratio.median) + arrow).with_small(range(ratio, format::number))
@@ -181,6 +198,7 @@ fn ceiling_cell(summary: &Summary, variant: Variant, workload: &Workload) -> Ent
     let Some(ceiling) = summary.ceiling(variant, workload) else {
         return Entry::unknown();
     };
+
     let rate = Entry::new(absolute(Figure::Rate, ceiling.median));
     let own = summary.stat(variant, workload, SYNCHAT, Figure::Rate);
     match own {
@@ -192,15 +210,18 @@ fn ceiling_cell(summary: &Summary, variant: Variant, workload: &Workload) -> Ent
     }
 }
 
-/// One workload, all servers, all figures; the best first.
+/// Lists all figures of all servers in one workload, the best server first.
 pub fn workload(summary: &Summary, variant: Variant, workload: &Workload) -> Table {
     let per = if workload.kind == Kind::Connects {
-        " A line is a connection here."
+        " Here a line means a connection."
     } else {
         ""
     };
+
     let caption = format!("{}: {}.{per}", workload.name, workload.what);
     let mut table = Table::new(format!("workload-{}", slug(&workload.name)), caption);
+
+    // The best server comes first, the reflector last.
     let mut servers: Vec<&Server> = summary.present().collect();
     let figure = Figure::of(workload.kind);
     let rank = |server: &Server| match summary.stat(variant, workload, &server.name, figure) {
@@ -213,26 +234,31 @@ pub fn workload(summary: &Summary, variant: Variant, workload: &Workload) -> Tab
         let peers_first = peer(b).cmp(&peer(a));
         peers_first.then(rank(a).total_cmp(&rank(b)))
     });
+
+    // A column appears only if some server has its figure.
     let cells: Vec<Option<&Cell>> = servers
         .iter()
         .map(|server| summary.cell(variant, &workload.name, &server.name))
         .collect();
+
     let known = |read: fn(&Workload, &crate::record::Figures) -> Option<f64>| {
         let mut all = cells.iter().flatten();
         all.any(|cell| cell.stat(|f| read(workload, f)).is_some())
     };
     let columns: Vec<_> = COLUMNS.iter().filter(|column| known(column.read)).collect();
+
     table.head.push(Entry::words("server"));
     table.head.extend(
         columns
             .iter()
             .map(|column| Entry::new(format!("{}{}", column.title, column.unit.suffix()))),
     );
+
     for (server, cell) in servers.iter().zip(&cells) {
         let mut head = server_head(server);
         head.marks = marks(summary, variant, workload, server);
         if server.model == Model::Reflector {
-            head.small = "no peer: bytes as they are, by the same generator".to_owned();
+            head.small = "not a peer: returns bytes unread".to_owned();
             head.marks.clear();
         }
         if let Some(cell) = cell
@@ -240,6 +266,7 @@ pub fn workload(summary: &Summary, variant: Variant, workload: &Workload) -> Tab
         {
             table.refer(&mut head, cell);
         }
+
         let mut row = vec![head];
         row.extend(columns.iter().map(|column| {
             let stat = cell.and_then(|cell| cell.stat(|f| (column.read)(workload, f)));
@@ -254,12 +281,15 @@ pub fn workload(summary: &Summary, variant: Variant, workload: &Workload) -> Tab
                 }
             })
         }));
+
+        // A server without any figure says why in its first column.
         if let Some(cell) = cell
             && cell.rounds.is_empty()
             && row.len() > 1
         {
             row[1] = no_figure(Some(cell), &mut table);
         }
+
         table.rows.push(Row {
             own: server.name == SYNCHAT,
             cells: row,
@@ -268,20 +298,22 @@ pub fn workload(summary: &Summary, variant: Variant, workload: &Workload) -> Tab
     table
 }
 
-/// How each server changes from the main variant to `variant`: its own figure there to that here.
+/// Compares each server with itself: its figure in `variant` divided by that in the main variant.
 pub fn changes(summary: &Summary, variant: Variant, id: &str) -> Table {
     let main = summary.main_variant();
     let caption = format!(
-        "Each server’s own change: its median here to that in “{}”, some time before",
+        "How each server changes: its median here divided by its median in “{}”, measured earlier",
         variant_name(main)
     );
     let mut table = Table::new(id, caption);
     let servers: Vec<&Server> = summary.peers().collect();
     table.head.push(Entry::words("workload"));
     table.head.extend(servers.iter().map(|s| server_head(s)));
+
     for workload in summary.workloads(variant) {
         let figure = Figure::of(workload.kind);
         let mut cells = vec![workload_head(workload)];
+
         cells.extend(servers.iter().map(|server| {
             let name = server.name.as_str();
             let median = |variant| {
@@ -289,6 +321,7 @@ pub fn changes(summary: &Summary, variant: Variant, id: &str) -> Table {
                     .stat(variant, workload, name, figure)
                     .map(|s| s.median)
             };
+
             match (median(variant), median(main)) {
                 (Some(here), Some(there)) if there > 0.0 => {
                     Entry::new(format::number(here / there))
@@ -296,30 +329,33 @@ pub fn changes(summary: &Summary, variant: Variant, id: &str) -> Table {
                 _ => Entry::unknown(),
             }
         }));
+
         table.rows.push(Row { own: false, cells });
     }
     table
 }
 
-/// The rows of the check down, servers across.
+/// Shows the results of the check: its rows down, servers across.
 pub fn check(summary: &Summary) -> Table {
-    let mut table = Table::new(
-        "check-rows",
-        "What each server gets right: ✓ passed, ✗ failed",
-    );
+    let mut table = Table::new("check-rows", "Results of the check: ✓ passed, ✗ failed");
+
     let servers: Vec<&Server> = summary
         .servers
         .iter()
         .filter(|server| !server.check.is_empty())
         .collect();
+
     table.head.push(Entry::words("row"));
     table.head.extend(servers.iter().map(|s| server_head(s)));
+
+    // Rows keep the order in which they were first seen.
     let mut names: Vec<&str> = Vec::new();
     for row in servers.iter().flat_map(|server| &server.check) {
         if !names.contains(&row.name.as_str()) {
             names.push(&row.name);
         }
     }
+
     for name in names {
         let mut cells = vec![Entry::words(name)];
         for server in &servers {
@@ -340,7 +376,7 @@ pub fn check(summary: &Summary) -> Table {
 }
 
 pub fn servers(summary: &Summary) -> Table {
-    let mut table = Table::new("servers-table", "Who is compared");
+    let mut table = Table::new("servers-table", "The servers");
     let titles = [
         "name",
         "what it is",
@@ -351,6 +387,7 @@ pub fn servers(summary: &Summary) -> Table {
         "check",
     ];
     table.head = titles.map(Entry::words).to_vec();
+
     for server in &summary.servers {
         let check = match (&server.absent, passed(server)) {
             (Some(why), _) => format!("not measured: {why}"),
@@ -358,6 +395,7 @@ pub fn servers(summary: &Summary) -> Table {
             (None, Some((count, false))) => format!("✗ only {count} rows"),
             (None, None) => "not checked".to_owned(),
         };
+
         let texts = [
             server.name.as_str(),
             &server.title,
@@ -367,6 +405,7 @@ pub fn servers(summary: &Summary) -> Table {
             &server.start,
             &check,
         ];
+
         table.rows.push(Row {
             own: server.name == SYNCHAT,
             cells: texts.map(Entry::words).to_vec(),
@@ -376,8 +415,9 @@ pub fn servers(summary: &Summary) -> Table {
 }
 
 pub fn machine(summary: &Summary) -> Table {
-    let mut table = Table::new("machine-table", "Where it was measured");
-    table.head = ["what", "value"].map(Entry::words).to_vec();
+    let mut table = Table::new("machine-table", "The machine");
+    table.head = ["property", "value"].map(Entry::words).to_vec();
+
     let pairs = summary.run.machine.iter();
     table.rows = pairs
         .map(|(name, value)| Row {
@@ -391,10 +431,10 @@ pub fn machine(summary: &Summary) -> Table {
 pub fn model(model: Model) -> &'static str {
     match model {
         Model::Threads => "a thread for each connection",
-        Model::Loop => "one loop",
-        Model::Loops => "several loops",
+        Model::Loop => "one event loop",
+        Model::Loops => "several event loops",
         Model::Unknown => "unknown",
-        Model::Reflector => "not a peer: shows what the generator can do",
+        Model::Reflector => "not a peer: shows the generator’s limit",
     }
 }
 
@@ -408,13 +448,15 @@ pub fn variant_name(variant: Variant) -> &'static str {
 
 pub fn variant_what(variant: Variant) -> &'static str {
     match variant {
-        Variant::Shared => "server and generator both run on all cores, as the kernel sees fit",
-        Variant::Batch => "as shared, but the server runs in the batch class (chrt -b 0)",
-        Variant::OneCore => "the server has the first core, the generator the others",
+        Variant::Shared => "the server and the generator run on all cores, scheduled by the kernel",
+        Variant::Batch => {
+            "all cores are shared, and the server runs in the kernel’s batch class (chrt -b 0)"
+        }
+        Variant::OneCore => "the server runs on the first core, the generator on the others",
     }
 }
 
-/// A name as part of an id.
+/// Makes a name fit to be part of an id.
 fn slug(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     name.chars().map(plain).collect()

@@ -1,16 +1,16 @@
-//! Raw files made up for the tests of the report: a run whose figures are known because they were
-//! chosen. The lines are written as JSON, so the tests hold the program to its own file format.
+//! Invented raw files for the tests of the report. Their figures were chosen, so they are known.
+//! The lines are written as JSON, so the tests also check the program's file format.
 
 use serde_json::{Value, json};
 
-/// A raw file in the making.
+/// Builds a raw file.
 pub struct Raw {
     run: Value,
     lines: Vec<Value>,
 }
 
 impl Raw {
-    /// A run of so many rounds, without workloads and servers.
+    /// Begins a run with this many rounds, without workloads and servers.
     pub fn new(rounds: usize) -> Self {
         let run = json!({
             "record": "run", "schema": 1, "started": "2026-11-22T10:00:00Z",
@@ -24,7 +24,7 @@ impl Raw {
         }
     }
 
-    /// Changes what the first record says.
+    /// Changes a value of the first record.
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.run[name] = value;
         self
@@ -40,12 +40,12 @@ impl Raw {
         self
     }
 
-    /// A server that is here and passed both rows.
+    /// Adds a server that is available and passed both rows.
     pub fn server(self, name: &str, model: &str) -> Self {
         self.server_with(name, model, &json!({}))
     }
 
-    /// The same, with some of its fields others.
+    /// Adds a server with some other fields.
     pub fn server_with(mut self, name: &str, model: &str, other: &Value) -> Self {
         let mut server = json!({
             "record": "server", "name": name, "title": format!("the {name}"), "model": model,
@@ -71,7 +71,7 @@ impl Raw {
         self
     }
 
-    /// One measurement a round, each with its rate and all else the same.
+    /// Adds one measurement per round. They differ only in their rates.
     pub fn rates(mut self, server: &str, workload: &str, rates: &[f64]) -> Self {
         for (round, rate) in rates.iter().enumerate() {
             self = self.measured(server, workload, round, &figures(*rate));
@@ -119,8 +119,8 @@ pub fn row(name: &str, passed: bool, seen: &str) -> Value {
     json!({"name": name, "passed": passed, "seen": seen})
 }
 
-/// What a measurement of two seconds gave: 20 % of the generator's time, 1 µs of the server's for
-/// each line, a p99 of 0.5 ms, no errors.
+/// Returns the figures of a measurement of two seconds: 20 % of the generator's time, 1 µs of the
+/// server's time per line, a p99 of 0.5 ms, no errors.
 pub fn figures(rate: f64) -> Value {
     let done = rate * 2.0;
     json!({
@@ -144,14 +144,14 @@ pub fn figures(rate: f64) -> Value {
     })
 }
 
-/// The same, with one value changed: `"/generator/busy"`.
+/// Returns the same figures with one value changed, as in `"/generator/busy"`.
 pub fn but(mut figures: Value, pointer: &str, value: impl Into<Value>) -> Value {
     *figures.pointer_mut(pointer).expect("it has that value") = value.into();
     figures
 }
 
-/// A run as they are: 16 servers and the reflector, 13 workloads, 5 rounds, one server absent, some
-/// results failed, two variants beside the main one.
+/// Makes a realistic run: 16 servers and the reflector, 13 workloads, 5 rounds, one absent server,
+/// some failed results, and two variants besides the main one.
 pub fn realistic() -> Raw {
     let mut raw = Raw::new(5)
         .with("variants", json!(["shared", "batch", "one-core"]))
@@ -208,8 +208,8 @@ pub fn realistic() -> Raw {
     raw.end()
 }
 
-/// Name, model, title, rate at 50 connections, share of it that is left at 5,000, cost of a line in
-/// a pipeline in ns, resident bytes a connection.
+/// Name, model, title, rate at 50 connections, the share of that rate at 5,000 connections, the
+/// cost of a pipelined line in ns, resident bytes per connection.
 type Server = (&'static str, &'static str, &'static str, f64, f64, f64, f64);
 
 const SERVERS: [Server; 17] = [
@@ -439,7 +439,7 @@ fn workloads() -> Value {
     ])
 }
 
-/// What such a server might do there.
+/// Makes a likely outcome of such a server in this workload.
 fn likely(server: &Server, workload: &Value, speed: f64, chance: &mut Chance) -> Value {
     let (name, model, _, usual, left, line, memory) = *server;
     let kind = workload["kind"].as_str().expect("a kind");
@@ -510,7 +510,7 @@ fn likely(server: &Server, workload: &Value, speed: f64, chance: &mut Chance) ->
     json!({"figures": all})
 }
 
-/// The same numbers in each run, in 0 to 1.
+/// Makes pseudo-random numbers from 0 to 1, the same in each run.
 struct Chance(u64);
 
 impl Chance {

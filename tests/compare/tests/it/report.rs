@@ -1,5 +1,5 @@
-//! The report, from raw files whose figures were chosen: what it says, where it says nothing, and
-//! how it looks in a browser.
+//! Tests of the report, with raw files whose figures were chosen: its sentences, its gaps, and its
+//! looks in a browser.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::fixture::{Raw, but, figures, realistic, row};
 use crate::support::{run, text};
 
-/// The four files, made of one raw file.
+/// The four files made from one raw file.
 struct Report {
     folder: TempDir,
     html: String,
@@ -53,7 +53,7 @@ impl Report {
         report
     }
 
-    /// The sentences of one heading; none where it is missing.
+    /// Returns the sentences below a heading. Empty if the heading is missing.
     fn says(&self, about: &str) -> String {
         let head = format!("- **{about}**\n");
         let Some((_, rest)) = self.markdown.split_once(&head) else {
@@ -63,7 +63,7 @@ impl Report {
         lines.map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
-    /// Of the Markdown: the lines of tables that begin with this cell.
+    /// Returns the rows of all Markdown tables that begin with this cell.
     fn rows(&self, first: &str) -> Vec<&str> {
         let head = format!("| {first}");
         self.markdown
@@ -84,7 +84,7 @@ fn as_str(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
-/// synchat, one loop and a workload of each, with these rates of both.
+/// Makes a run with synchat and one event loop in one workload, with these rates.
 fn two(synchat: &[f64], other: &[f64]) -> Raw {
     Raw::new(synchat.len())
         .workload("ping-pong-50", "ping-pong", 50, 0)
@@ -95,7 +95,8 @@ fn two(synchat: &[f64], other: &[f64]) -> Raw {
         .end()
 }
 
-/// Four ping-pongs, in each of which the loop does 1,000 and synchat what is given.
+/// Makes a run with four ping-pong workloads. The event loop always does 1,000, synchat the given
+/// rates.
 fn crowds(synchat: [&[f64]; 4]) -> Raw {
     let mut raw = Raw::new(3)
         .server("synchat", "threads")
@@ -112,7 +113,7 @@ fn crowds(synchat: [&[f64]; 4]) -> Raw {
 
 #[test]
 fn a_ratio_is_formed_in_each_round_and_then_the_median_is_taken() {
-    // Round by round 2.0, 0.5 and 1.1; of the medians it would be 1,100 / 1,000.
+    // The ratios of the rounds are 2.0, 0.5 and 1.1. The ratio of the medians is 1,100 / 1,000.
     let report = Report::of(&two(&[500.0, 2400.0, 1000.0], &[1000.0, 1200.0, 1100.0]));
     let ratio = &report.cell("ping-pong-50", "epoll")["ratio"];
     assert_eq!(
@@ -149,7 +150,7 @@ fn figures_of_a_line_and_of_a_connection_are_derived() {
     assert_eq!(few["memory_per_connection"], Value::Null);
     let said = report.says("Memory");
     assert!(
-        said.contains("With 1,000 connections open one takes synchat 33.0 KiB"),
+        said.contains("With 1,000 connections open, each costs synchat 33.0 KiB"),
         "{said}"
     );
 }
@@ -170,12 +171,12 @@ fn latency_is_what_counts_where_the_rate_is_given() {
     assert_eq!(report.cell("open-1k", "epoll")["compared"], "p99");
     let row = report.rows("open-1k")[0];
     assert!(
-        row.contains("| 0.45 ▲<br>0.40–0.50 |") && row.contains("less is better"),
+        row.contains("| 0.45 ▲<br>0.40–0.50 |") && row.contains("lower is better"),
         "{row}"
     );
-    let said = report.says("The same at a fixed rate, from when a line was due");
+    let said = report.says("p99 latency at a fixed rate, from the time a line was due");
     assert!(
-        said.contains("behind the best server that loops: - in open-1k: 2.25 times epoll’s"),
+        said.contains("behind the best event-loop server: - in open-1k: 2.25 times epoll’s"),
         "{said}"
     );
 }
@@ -208,27 +209,27 @@ fn who_is_ahead_follows_from_the_figures() {
     let place = "- at 50 connections: 1.20 times epoll’s rate (1.10–1.30)";
     assert_eq!(
         ahead,
-        format!("- synchat is ahead of the best server that loops: {place}")
+        format!("- synchat is ahead of the best event-loop server: {place}")
     );
     assert!(
-        level.starts_with("- No difference that this run can show: - at 50"),
+        level.starts_with("- This run shows no clear difference: - at 50"),
         "{level}"
     );
     assert!(
-        behind.starts_with("- synchat is behind the best server that loops: - at 50"),
+        behind.starts_with("- synchat is behind the best event-loop server: - at 50"),
         "{behind}"
     );
     let raw = two(&[1200.0, 1300.0], &[1000.0, 1000.0]);
     assert!(
         Report::of(&raw)
-            .says("Beside each of the others")
+            .says("Against each other server")
             .ends_with("ping-pong-50: ahead of epoll")
     );
     let once = Report::of(&two(&[1200.0], &[1000.0]));
-    assert!(once.says("To be read with care").contains("measured once"));
+    assert!(once.says("Read with care").contains("measured once"));
     assert!(
         once.says("One line at a time")
-            .starts_with("- No difference that this run can show"),
+            .starts_with("- This run shows no clear difference"),
         "one round tells no difference from chance"
     );
     assert!(
@@ -258,7 +259,10 @@ fn the_knee_follows_from_the_figures() {
         recovers.contains("No knee up to 500 connections"),
         "{recovers}"
     );
-    assert!(recovers.contains("not so at 8 connections"), "{recovers}");
+    assert!(
+        recovers.contains("This does not hold at 8 connections."),
+        "{recovers}"
+    );
     let always = says([800.0, 700.0, 600.0, 500.0]);
     assert!(
         always.contains("At every number of connections"),
@@ -266,14 +270,14 @@ fn the_knee_follows_from_the_figures() {
     );
     let never = says([1000.0, 1000.0, 1000.0, 1000.0]);
     assert!(never.contains("No knee up to 500 connections"), "{never}");
-    assert!(!never.contains("not so"), "{never}");
+    assert!(!never.contains("does not hold"), "{never}");
     let unsure = crowds([&[1e3; 3], &[1e3; 3], &[1e3; 3], &[850.0, 800.0, 950.0]]);
     assert!(
         Report::of(&unsure)
             .says("The knee")
             .contains("may lie higher")
     );
-    // The median is low, but who is ahead is not told.
+    // The median is low, but the rounds disagree on which server is ahead.
     let wide = crowds([&[1e3; 3], &[1e3; 3], &[850.0, 800.0, 1050.0], &[700.0; 3]]);
     assert!(
         Report::of(&wide)
@@ -286,7 +290,7 @@ fn the_knee_follows_from_the_figures() {
             .says("The knee")
             .contains("No knee up to 500 connections")
     );
-    // Without a server that loops there is none to speak of.
+    // Without an event-loop server there is no knee.
     let threads = two(&[1.0], &[1.0])
         .text()
         .replace("\"loop\"", "\"threads\"");
@@ -323,12 +327,12 @@ fn who_fails_the_check_or_has_errors_is_not_the_best() {
     assert!(said.contains("ahead") && said.contains("epoll"), "{said}");
     assert!(
         report
-            .says("To be read with care")
+            .says("Read with care")
             .contains("errors with wrong in ping-pong-50")
     );
     let row = report.rows("ping-pong-50")[0];
     assert!(row.contains("| 7.96 **E** (1)"), "{row}");
-    let note = "1. errors: connections got a wrong byte: 3, connections ended by the server: 4";
+    let note = "1. errors: connections with a wrong byte: 3, connections closed by the server: 4";
     assert!(report.markdown.contains(note), "{}", report.markdown);
     assert!(report.markdown.contains("broken<br>✗ 1/2"));
     assert!(report.rows("keeps a lone CR")[0].contains("✗ (1)"));
@@ -358,7 +362,8 @@ fn the_generator_is_named_where_it_is_the_bound() {
         assert_eq!(marked, bound == true);
         bound
     };
-    // Who keeps the generator busy for a fifth of the time shows that it can do 5 times as much.
+    // A server that keeps the generator busy for a fifth of the time shows that it can do 5 times
+    // as much.
     assert_eq!(bound(0.2, 1000.0), false);
     assert_eq!(bound(0.79, 1000.0), false);
     assert_eq!(bound(0.8, 1000.0), true);
@@ -371,8 +376,8 @@ fn the_generator_is_named_where_it_is_the_bound() {
     );
     assert!(
         report
-            .says("To be read with care")
-            .contains("In 1 of 1 results the generator was at its own limit")
+            .says("Read with care")
+            .contains("In 1 of 1 results the load generator was at or near its own limit")
     );
 }
 
@@ -389,8 +394,11 @@ fn measurements_that_others_disturbed_are_counted() {
         raw = raw.measured("synchat", "ping-pong-50", round, &figures);
     }
     let report = Report::of(&raw.end());
-    let said = report.says("To be read with care");
-    assert!(said.contains("In 2 of 3 measurements others"), "{said}");
+    let said = report.says("Read with care");
+    assert!(
+        said.contains("In 2 of 3 measurements other programs"),
+        "{said}"
+    );
     let others = &report.cell("ping-pong-50", "synchat")["figures"]["others"];
     assert_eq!(
         *others,
@@ -398,9 +406,9 @@ fn measurements_that_others_disturbed_are_counted() {
     );
 
     let quiet = two(&[1000.0, 1000.0], &[1000.0, 1000.0]).text();
-    let said = Report::of_text(&quiet).says("To be read with care");
-    assert!(!said.contains("others"), "{said}");
-    // A raw file from before this was measured.
+    let said = Report::of_text(&quiet).says("Read with care");
+    assert!(!said.contains("other programs"), "{said}");
+    // Older raw files do not have this figure.
     let old = quiet.replace("\"others\":0.02,", "");
     assert_ne!(old, quiet);
     let report = Report::of_text(&old);
@@ -438,14 +446,14 @@ fn what_is_missing_is_shown_with_its_reason() {
         assert!(page.contains("takes no more than 1,024 descriptors"));
         assert!(page.contains("Not measured: node (node is not installed)."));
         assert!(
-            page.contains("The run was ended early; 6 of 8 measurements."),
+            page.contains("The run ended early, after 6 of 8 measurements."),
             "{page}"
         );
     }
     assert_eq!(report.json["complete"], false);
     assert!(
         report
-            .says("To be read with care")
+            .says("Read with care")
             .contains("2 measurements failed.")
     );
     let whole = Report::of(&two(&[1.0], &[1.0]));
@@ -485,7 +493,7 @@ fn a_run_that_lacks_nearly_everything_is_reported() {
     assert!(
         without
             .markdown
-            .contains("No ratios, since synchat has no figures here")
+            .contains("No ratios, because synchat has no figures here")
     );
     assert!(without.rows("open-9")[0].contains(" – |"));
     assert!(!without.markdown.contains("skipped"));
@@ -610,7 +618,7 @@ fn a_raw_file_that_was_cut_is_reported_and_one_that_is_wrong_is_refused() {
     assert!(
         Report::of_text(cut)
             .markdown
-            .contains("ended early; 4 of 4")
+            .contains("ended early, after 4 of 4")
     );
     let refused = |raw: &str| {
         let folder = tempfile::tempdir().expect("a folder");
@@ -674,15 +682,15 @@ fn each_server_is_named_and_each_picture_described() {
     }
 }
 
-/// What a browser makes of a page: at a width, with a script at its end, the text that it leaves
-/// in the title.
+/// Opens the page in a browser with this width, and runs a script at its end. Returns the script's
+/// value, which it leaves in the title.
 fn title(report: &Report, width: u32, script: &str) -> String {
     let folder = report.folder.path();
     let probe = format!("<script>document.title = `(${{{script}}})`;</script></body>");
     let page = report.html.replace("</body>", &probe);
     assert_ne!(page, report.html);
     fs::write(folder.join("probe.html"), page).expect("the folder can be written");
-    // A window is never narrower than 500; a frame is.
+    // A window cannot be narrower than 500, but a frame can.
     let frame = format!(
         "<body style=\"margin: 0\"><iframe src=\"probe.html\" \
          style=\"border: 0; width: {width}px; height: 800px\"></iframe><script>\
@@ -737,8 +745,8 @@ fn the_page_fits_a_phone_and_a_desk() {
     for width in [360, 390, 1280] {
         let seen = title(&report, width, script);
         let narrow = width < 1280;
-        // As wide as its window; the wide table scrolls on its own; pictures are there; nothing is
-        // fetched.
+        // The page is as wide as its window. The wide table scrolls on its own. Pictures are there.
+        // Nothing is fetched.
         let inner = title(&report, width, "document.documentElement.clientWidth");
         assert!(
             seen.starts_with(&format!("{inner},{width},")),

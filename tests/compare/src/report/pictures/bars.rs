@@ -1,4 +1,4 @@
-//! Pictures of bars: from the shortest to the longest, each with its figure.
+//! Draws bars, from the shortest to the longest, each with its figure.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -6,10 +6,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::canvas::{BLUE, Canvas, Drawing, FINE, FONT, GREY, INK, WIDTH, cut, draw, font};
 use crate::report::summary::SYNCHAT;
 
-/// A name, and the parts that its bar is stacked of.
+/// A name, and the lengths of the parts of its bar.
 pub type Bar = (String, Vec<f64>);
 
-/// Bars from the shortest to the longest, each with its figure; none without rows.
+/// Draws a bar for each row. Returns `None` without rows.
 pub fn bars(
     mut rows: Vec<Bar>,
     parts: &[(&str, RGBColor)],
@@ -17,10 +17,13 @@ pub fn bars(
 ) -> anyhow::Result<Option<Drawing>> {
     let total = |row: &Bar| row.1.iter().sum::<f64>();
     rows.sort_by(|a, b| total(a).total_cmp(&total(b)));
+
     let longest = rows.iter().map(total).fold(0.0, f64::max);
     if rows.is_empty() {
         return Ok(None);
     }
+
+    // Only stacked bars need a legend.
     let stacked = parts.len() > 1;
     let head = if stacked { 26 } else { 4 };
     let svg = draw(head + 22 * rows.len() as i32 + 4, |canvas| {
@@ -33,6 +36,7 @@ pub fn bars(
         }
         Ok(())
     })?;
+
     Ok(Some(svg))
 }
 
@@ -51,21 +55,26 @@ fn draw_bar(
     } else {
         FontStyle::Normal
     };
+
     let label = |h| {
         font(FONT)
             .style(weight)
             .color(&INK)
             .pos(Pos::new(h, VPos::Center))
     };
+
+    // The name on the left.
     canvas.draw(&Text::new(
         cut(name, 16),
         (left - 5 * FINE, middle),
         label(HPos::Right),
     ))?;
+
+    // The parts, one behind the other.
     let half = 7 * FINE;
     let mut from = left;
     for (figure, (_, colour)) in figures.iter().zip(parts) {
-        // Memory may shrink: such a part has no length.
+        // Memory can shrink. Such a part has no length.
         let share = if longest > 0.0 {
             figure.max(0.0) / longest
         } else {
@@ -77,6 +86,7 @@ fn draw_bar(
             1 => GREY,
             _ => *colour,
         };
+
         let corners = [(from, middle - half), (to, middle + half)];
         canvas.draw(&Rectangle::new(corners, colour.filled()))?;
         from = to;
@@ -94,6 +104,7 @@ fn draw_legend(canvas: &Canvas<'_>, parts: &[(&str, RGBColor)]) -> anyhow::Resul
     for (name, colour) in parts {
         let corners = [(x, 6 * FINE), (x + 11 * FINE, 17 * FINE)];
         canvas.draw(&Rectangle::new(corners, colour.filled()))?;
+
         let style = font(FONT)
             .color(&INK)
             .pos(Pos::new(HPos::Left, VPos::Center));

@@ -1,10 +1,10 @@
-//! What all pictures are drawn on: a canvas that scales, its colours and its letters.
+//! The canvas of all pictures. It scales, and fixes colours and letters.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde::Serialize;
 
-/// The canvas is drawn so much larger than it is shown, since it knows whole points only.
+/// The canvas is drawn this many times larger than it is shown, because it knows only whole points.
 pub const FINE: i32 = 4;
 pub const WIDTH: i32 = 400;
 pub const FONT: i32 = 12;
@@ -19,25 +19,27 @@ pub const ORANGE: RGBColor = RGBColor(230, 159, 0);
 
 pub type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// An SVG element without its opening tag, which the page writes, with the title in it.
+/// An SVG element without its opening tag. The page writes that tag, and the title in it.
 #[derive(Debug, Serialize)]
 pub struct Drawing {
-    /// Its own measure: width and height.
+    /// The value of its `viewBox`.
     view: String,
     inside: String,
 }
 
-/// A drawing of the usual width, as an element for a page.
+/// Draws a picture of the usual width.
 pub fn draw(
     height: i32,
     paint: impl FnOnce(&Canvas<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Drawing> {
     let (width, height) = ((WIDTH * FINE) as u32, (height * FINE) as u32);
     let mut text = String::new();
+
     let canvas = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
     paint(&canvas)?;
     canvas.present()?;
     drop(canvas);
+
     let inside = text.split_once('>').map_or("", |(_, inside)| inside);
     Ok(Drawing {
         view: format!("0 0 {width} {height}"),
@@ -50,10 +52,11 @@ pub fn font(size: i32) -> FontDesc<'static> {
     ("sans-serif", f64::from(size * FINE) * 1.24).into_font()
 }
 
-/// At most so many letters.
+/// Cuts a name that has more than this many letters.
 pub fn cut(name: &str, letters: usize) -> String {
     if name.chars().count() <= letters {
         return name.to_owned();
     }
+
     name.chars().take(letters - 1).chain(['…']).collect()
 }

@@ -1,4 +1,4 @@
-//! Pictures of lines: one with all of them, and a small one for each.
+//! Draws lines: one picture with all of them, and a small picture for each.
 
 use std::cmp::Ordering;
 
@@ -15,16 +15,16 @@ use crate::report::summary::SYNCHAT;
 
 type Plot<'a> = DrawingArea<SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// A server's way through a picture.
+/// A server's line in a picture.
 pub struct Line<'a> {
     pub server: &'a Server,
     pub points: Vec<(f64, f64)>,
 }
 
-/// A tick: where, and what it says.
+/// A tick of an axis: its place and its text.
 pub type Tick = (f64, String);
 
-/// Both axes of a picture, in the units that it is drawn in.
+/// Both axes of a picture, in the units in which it is drawn.
 pub struct Axes {
     pub x: Vec<Tick>,
     pub y: Vec<Tick>,
@@ -34,7 +34,7 @@ pub struct Axes {
     pub y_title: &'static str,
 }
 
-/// The picture with all lines, and the one with a small picture for each.
+/// Adds the picture with all lines, and the one with a small picture for each line.
 pub fn pair(
     pictures: &mut Vec<Picture>,
     (id, title): (&str, String),
@@ -46,17 +46,22 @@ pub fn pair(
 ) -> anyhow::Result<()> {
     let shown = outstanding(lines, score);
     let rest = if shown.len() < lines.len() {
-        " Named are synchat (circles) and the best of each way to wait: a thread for each \
-         connection (triangles), one loop (squares), several loops (diamonds). The others are grey."
+        " The named lines are synchat (circles) and the best server of each kind: a thread for \
+         each connection (triangles), one event loop (squares), several event loops (diamonds). \
+         The others are grey."
     } else {
         ""
     };
+
+    // All lines in one picture.
     pictures.push(Picture {
         id: id.to_owned(),
         title: title.clone(),
         about: format!("{about}{rest}"),
         svg: draw(300, |canvas| overview(canvas, axes, lines, &shown, ceiling))?,
     });
+
+    // A small picture for each, if the large one does not name them all.
     let own = lines.iter().find(|line| line.server.name == SYNCHAT);
     let others: Vec<&Line<'_>> = lines.iter().filter(|l| l.server.name != SYNCHAT).collect();
     if shown.len() < lines.len() && !others.is_empty() {
@@ -64,16 +69,17 @@ pub fn pair(
         pictures.push(Picture {
             id: format!("{id}-each"),
             title: format!("{title}: each server"),
-            about: "Each server in its own small picture, thin, with synchat’s line behind it, \
-                    heavy; all on the axes of the picture before."
-                .to_owned(),
+            about:
+                "Each server has its own small picture. Its line is thin; the thick line behind \
+                    it is synchat’s. The axes are those of the previous picture."
+                    .to_owned(),
             svg: draw(rows * 104, |canvas| panels(canvas, axes, &others, own))?,
         });
     }
     Ok(())
 }
 
-/// Which lines are named: synchat's, and for each model the one that scores best.
+/// Chooses the lines that get a name: synchat's, and for each model the one with the best score.
 fn outstanding(lines: &[Line<'_>], score: impl Fn(&Line<'_>) -> f64) -> Vec<usize> {
     let of = |model: Model| {
         let others = lines.iter().enumerate();
@@ -86,9 +92,11 @@ fn outstanding(lines: &[Line<'_>], score: impl Fn(&Line<'_>) -> f64) -> Vec<usiz
             })
             .map(|(place, _)| place)
     };
+
     if lines.len() <= 5 {
         return (0..lines.len()).collect();
     }
+
     let own = lines.iter().position(|line| line.server.name == SYNCHAT);
     let models = [Model::Threads, Model::Loop, Model::Loops, Model::Unknown];
     own.into_iter()
@@ -105,6 +113,7 @@ fn overview(
 ) -> anyhow::Result<()> {
     let plot = plot(canvas, axes, (22, 42, 46, 104))?;
     draw_axes(canvas, &plot, axes)?;
+
     if !ceiling.is_empty() {
         let dashes = DashedPathElement::new(
             ceiling.to_vec(),
@@ -114,12 +123,15 @@ fn overview(
         );
         plot.draw(&dashes)?;
     }
+
+    // Grey lines lie below the named ones.
     for (place, line) in lines.iter().enumerate() {
         if !shown.contains(&place) {
             let thin = GREY.stroke_width(FINE as u32);
             plot.draw(&PathElement::new(line.points.clone(), thin))?;
         }
     }
+
     let mut labels = Vec::new();
     for line in shown.iter().rev().map(|place| &lines[*place]) {
         stroke(&plot, line)?;
@@ -127,6 +139,7 @@ fn overview(
             labels.push((plot.map_coordinate(last), line.server));
         }
     }
+
     draw_labels(canvas, labels)
 }
 
@@ -134,25 +147,31 @@ fn overview(
 fn draw_labels(canvas: &Canvas<'_>, mut labels: Vec<((i32, i32), &Server)>) -> anyhow::Result<()> {
     let apart = 15 * FINE;
     labels.sort_by_key(|((_, y), _)| *y);
+
+    // Names that would touch move down.
     let mut heights: Vec<i32> = labels.iter().map(|((_, y), _)| *y).collect();
     for place in 1..heights.len() {
         heights[place] = heights[place].max(heights[place - 1] + apart);
     }
-    // What was pushed past the bottom moves up again.
+
+    // A name that was pushed past the bottom moves up again.
     let bottom = canvas.dim_in_pixel().1 as i32 - 42 * FINE;
     let mut below = bottom + apart;
     for height in heights.iter_mut().rev() {
         *height = (*height).min(below - apart);
         below = *height;
     }
+
     for (((x, y), server), height) in labels.into_iter().zip(heights) {
         let (from, to) = ((x + 5 * FINE, y), (x + 12 * FINE, height));
         canvas.draw(&PathElement::new(vec![from, to], colour(server)))?;
+
         let weight = if server.name == SYNCHAT {
             FontStyle::Bold
         } else {
             FontStyle::Normal
         };
+
         let style = font(FONT)
             .style(weight)
             .color(&INK)
@@ -174,23 +193,28 @@ fn panels(
 ) -> anyhow::Result<()> {
     let rows = others.len().div_ceil(3);
     let areas = canvas.split_evenly((rows, 3));
+
     for (area, line) in areas.iter().zip(others) {
         let plot = plot(area, axes, (22, 6, 6, 6))?;
+
         for (height, _) in &axes.y {
             rule(
                 &plot,
                 vec![(axes.x_range.0, *height), (axes.x_range.1, *height)],
             )?;
         }
+
         if let Some(own) = own {
             let heavy = SKY.stroke_width(4 * FINE as u32);
             plot.draw(&PathElement::new(own.points.clone(), heavy))?;
         }
+
         let thin = INK.stroke_width(3 * FINE as u32 / 2);
         plot.draw(&PathElement::new(line.points.clone(), thin))?;
         for point in &line.points {
             plot.draw(&Circle::new(*point, 2 * FINE, INK.filled()))?;
         }
+
         let style = font(FONT)
             .color(&INK)
             .pos(Pos::new(HPos::Left, VPos::Center));
@@ -203,15 +227,18 @@ fn panels(
     Ok(())
 }
 
-/// A line and its marks, in its server's style.
+/// Draws a line and its marks in its server's style.
 fn stroke(plot: &Plot<'_>, line: &Line<'_>) -> anyhow::Result<()> {
     let colour = colour(line.server);
     let own = line.server.name == SYNCHAT;
+
     let width = if own { 7 * FINE / 2 } else { 3 * FINE / 2 };
     plot.draw(&PathElement::new(
         line.points.clone(),
         colour.stroke_width(width as u32),
     ))?;
+
+    // The shape of the marks tells the model.
     let fill = colour.filled();
     let reach = 4 * FINE;
     for point in &line.points {
@@ -240,13 +267,15 @@ fn stroke(plot: &Plot<'_>, line: &Line<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The part of `area` within `margins` (top, bottom, left, right), with the axes' coordinates.
+/// Returns the part of `area` within `margins` (top, bottom, left, right), with the coordinates of
+/// the axes.
 fn plot<'a>(
     area: &Canvas<'a>,
     axes: &Axes,
     margins: (i32, i32, i32, i32),
 ) -> anyhow::Result<Plot<'a>> {
     let (top, bottom, left, right) = margins;
+
     let chart = ChartBuilder::on(area)
         .margin_top(top * FINE)
         .margin_bottom(bottom * FINE)
@@ -256,6 +285,7 @@ fn plot<'a>(
             axes.x_range.0..axes.x_range.1,
             axes.y_range.0..axes.y_range.1,
         )?;
+
     Ok(chart.plotting_area().clone())
 }
 
@@ -265,6 +295,7 @@ fn rule(plot: &Plot<'_>, points: Vec<(f64, f64)>) -> anyhow::Result<()> {
 
 fn draw_axes(canvas: &Canvas<'_>, plot: &Plot<'_>, axes: &Axes) -> anyhow::Result<()> {
     let label = |h, v| font(FONT).color(&INK).pos(Pos::new(h, v));
+
     for (height, text) in &axes.y {
         rule(
             plot,
@@ -274,6 +305,7 @@ fn draw_axes(canvas: &Canvas<'_>, plot: &Plot<'_>, axes: &Axes) -> anyhow::Resul
         let style = label(HPos::Right, VPos::Center);
         canvas.draw(&Text::new(text.as_str(), (x - 4 * FINE, y), style))?;
     }
+
     let mut free = i32::MIN;
     let mut below = 0;
     for (along, text) in &axes.x {
@@ -281,16 +313,19 @@ fn draw_axes(canvas: &Canvas<'_>, plot: &Plot<'_>, axes: &Axes) -> anyhow::Resul
             plot,
             vec![(*along, axes.y_range.0), (*along, axes.y_range.1)],
         )?;
+
         let (x, y) = plot.map_coordinate(&(*along, axes.y_range.0));
         below = y;
         let half = text.chars().count() as i32 * FONT * FINE * 13 / 40;
-        // A label that would touch the one before is left out; its line stays.
+        // A label that would touch the previous one is left out. Its line stays.
         if x - half > free {
             let style = label(HPos::Center, VPos::Top);
             canvas.draw(&Text::new(text.as_str(), (x, y + 4 * FINE), style))?;
             free = x + half + 3 * FINE;
         }
     }
+
+    // The titles of both axes.
     let style = label(HPos::Left, VPos::Top);
     let (left, _) = plot.map_coordinate(&(axes.x_range.0, axes.y_range.0));
     canvas.draw(&Text::new(
@@ -312,38 +347,44 @@ fn colour(server: &Server) -> RGBColor {
     }
 }
 
-/// Where values begin and end, with a little room; never empty.
+/// Returns the range of the values with a little room on both sides. It is never empty.
 pub fn spread(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let ends = (f64::INFINITY, f64::NEG_INFINITY);
     let wider = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
     let (low, high) = values.into_iter().fold(ends, wider);
+
     if low > high {
         return (0.0, 1.0);
     }
+
     let room = ((high - low) * 0.04).max(0.02);
     (low - room, high + room)
 }
 
-/// From 0 in steps of 1, 2 or 5 of some power of ten, five at most.
+/// Returns ticks from 0 up, in steps of 1, 2 or 5 times a power of ten. There are at most five
+/// steps.
 pub fn even_ticks(top: f64) -> Vec<Tick> {
     let power = 10f64.powf((top / 5.0).log10().floor());
+
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
     let step = steps
         .into_iter()
         .find(|step| top / step <= 5.0)
         .unwrap_or(top);
+
     (0..=(top / step) as usize)
         .map(|count| (count as f64 * step, format::round(count as f64 * step)))
         .collect()
 }
 
-/// Powers of ten within a range of logarithms; where that is short, twos and fives as well.
+/// Returns the powers of ten within a range of logarithms. A short range also gets twos and fives.
 pub fn decades((low, high): (f64, f64)) -> Vec<Tick> {
     let factors: &[f64] = if high - low > 2.0 {
         &[1.0]
     } else {
         &[1.0, 2.0, 5.0]
     };
+
     let powers = (low.floor() as i32)..=(high.ceil() as i32);
     powers
         .flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)))

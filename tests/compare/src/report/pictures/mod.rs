@@ -1,15 +1,15 @@
-//! The pictures, as SVG that scales with the page: lines over connections and over percentiles, and
-//! bars for what a line and a connection cost.
+//! Draws the pictures, as SVG that scales with the page. Lines show rates over connections and
+//! latencies over percentiles. Bars show the cost of a line and of a connection.
 //!
-//! A dozen lines in one picture are a tangle, so it names synchat, drawn heavy, and the best of
-//! each way to wait; the rest are grey there, and each has a small picture of its own beside synchat.
-//! Shapes and names tell lines apart as well as colours do, so a grey print loses nothing. The
-//! colours are those of Okabe and Ito, which all eyes tell apart.
+//! A dozen lines in one picture are a tangle. So the picture names only synchat, with a thick line,
+//! and the best server of each kind. The others are grey, and each has a small picture of its own
+//! beside synchat's line. Shapes and names tell lines apart as well as colours do, so a grey print
+//! loses nothing. The colours are those of Okabe and Ito, which colour-blind people can tell apart.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `canvas.rs` | what all are drawn on |
-//! | `lines.rs` | lines, in one picture and in one each |
+//! | `canvas.rs` | the canvas of all pictures |
+//! | `lines.rs` | lines: all in one picture, and one picture each |
 //! | `bars.rs` | bars |
 
 mod bars;
@@ -26,12 +26,12 @@ use bars::{Bar, bars};
 use canvas::{BLUE, Drawing, INK, SKY, YELLOW};
 use lines::{Axes, Line, collect, decades, even_ticks, pair, spread};
 
-/// A picture and the words that go with it.
+/// A picture and its description.
 #[derive(Debug, Serialize)]
 pub struct Picture {
     pub id: String,
     pub title: String,
-    /// What to look for; also what a reader hears who does not see it.
+    /// Tells what to look for. A screen reader reads it aloud.
     pub about: String,
     pub svg: Drawing,
 }
@@ -40,11 +40,13 @@ pub fn all(summary: &Summary) -> anyhow::Result<Vec<Picture>> {
     let variant = summary.main_variant();
     let mut pictures = Vec::new();
     throughput(summary, variant, &mut pictures)?;
+
     for workload in summary.workloads(variant) {
         if workload.kind == Kind::Open {
             percentiles(summary, variant, workload, &mut pictures)?;
         }
     }
+
     for kind in [Kind::PingPong, Kind::Pipelined] {
         let mut workloads = summary.workloads(variant);
         workloads.retain(|workload| workload.kind == kind);
@@ -52,6 +54,7 @@ pub fn all(summary: &Summary) -> anyhow::Result<Vec<Picture>> {
             pictures.extend(processor_time(summary, variant, workload)?);
         }
     }
+
     pictures.extend(memories(summary, variant)?);
     Ok(pictures)
 }
@@ -64,11 +67,14 @@ fn throughput(
     let mut workloads = summary.workloads(variant);
     workloads.retain(|workload| workload.kind == Kind::PingPong);
     workloads.sort_by_key(|workload| workload.connections);
+
+    // The line of each server.
     let along = |workload: &Workload| (workload.connections.max(1) as f64).log10();
     let rate = |workload: &&Workload, server: &str| {
         let rate = summary.stat(variant, workload, server, Figure::Rate)?;
         Some((along(workload), rate.median))
     };
+
     let line = |server| {
         collect(
             server,
@@ -79,6 +85,8 @@ fn throughput(
     if workloads.len() < 2 || lines.is_empty() {
         return Ok(());
     }
+
+    // The axes end above the highest line.
     let top = lines
         .iter()
         .flat_map(|line| &line.points)
@@ -95,21 +103,25 @@ fn throughput(
         x_title: "connections, one line at a time on each",
         y_title: "lines per second",
     };
+
+    // The generator's ceiling, as far as it fits into the picture.
     let ceiling: Vec<(f64, f64)> = workloads
         .iter()
         .filter_map(|w| Some((along(w), summary.ceiling(variant, w)?.median)))
         .filter(|(_, rate)| *rate <= axes.y_range.1)
         .collect();
+
     let score = |line: &Line<'_>| line.points.iter().map(|point| point.1).sum::<f64>();
     let words = if ceiling.is_empty() {
         ""
     } else {
-        " Dashed: the most that the generator can do."
+        " The dashed line is the highest rate that the generator can reach."
     };
+
     pair(
         pictures,
         ("throughput", "Lines per second over connections".to_owned()),
-        &format!("Higher is better; the median of the rounds.{words}"),
+        &format!("Medians of the rounds. Higher is better.{words}"),
         &axes,
         &lines,
         &ceiling,
@@ -125,6 +137,7 @@ fn percentiles(
 ) -> anyhow::Result<()> {
     let quantiles = [0.5, 0.9, 0.99, 0.999];
     let along = |quantile: f64| -(1.0 - quantile).log10();
+
     let line = |server: &'_ Server| -> Vec<(f64, f64)> {
         let Some(cell) = summary.cell(variant, &workload.name, &server.name) else {
             return Vec::new();
@@ -138,6 +151,7 @@ fn percentiles(
         };
         (0..quantiles.len()).filter_map(at).collect()
     };
+
     let lines: Vec<Line<'_>> = summary
         .peers()
         .filter_map(|server| collect(server, line(server)))
@@ -145,6 +159,7 @@ fn percentiles(
     if lines.is_empty() {
         return Ok(());
     }
+
     let heights = || {
         lines
             .iter()
@@ -171,10 +186,11 @@ fn percentiles(
         x_title: "of the lines are answered within",
         y_title: "latency from the time a line was due",
     };
+
     let score = |line: &Line<'_>| -line.points.iter().map(|point| point.1).sum::<f64>();
     let title = format!("Latency: {}", workload.what);
     let id = format!("latency-{}", pictures.len());
-    let about = "Lower is better; both axes grow by factors; the median of the rounds.";
+    let about = "Medians of the rounds. Lower is better. Both axes are logarithmic.";
     pair(pictures, (&id, title), about, &axes, &lines, &[], score)
 }
 
@@ -188,7 +204,9 @@ fn processor_time(
         let stat = summary.stat(variant, workload, &server.name, figure)?;
         Some((server.name.clone(), vec![stat.median]))
     };
+
     let rows: Vec<Bar> = summary.peers().filter_map(cost).collect();
+
     Ok(
         bars(rows, &[("processor time", INK)], format::time)?.map(|svg| Picture {
             id: format!(
@@ -200,7 +218,7 @@ fn processor_time(
                 }
             ),
             title: format!("Processor time per line: {}", workload.what),
-            about: "Of the server’s process, user and system; lower is better.".to_owned(),
+            about: "User and system time of the server’s process. Lower is better.".to_owned(),
             svg,
         }),
     )
@@ -209,6 +227,7 @@ fn processor_time(
 fn memories(summary: &Summary, variant: Variant) -> anyhow::Result<Option<Picture>> {
     let mut workloads = summary.workloads(variant);
     workloads.sort_by_key(|workload| workload.connections + workload.idle);
+
     for workload in workloads.into_iter().rev() {
         let part = |server: &Server, of: fn(&Memory) -> f64| {
             let cell = summary.cell(variant, &workload.name, &server.name)?;
@@ -222,26 +241,29 @@ fn memories(summary: &Summary, variant: Variant) -> anyhow::Result<Option<Pictur
             ];
             Some((server.name.clone(), parts.to_vec()))
         };
+
         let rows: Vec<Bar> = summary.peers().filter_map(row).collect();
         let parts = [
             ("resident", BLUE),
             ("page tables", YELLOW),
             ("kernel stacks", SKY),
         ];
+
         if let Some(svg) = bars(rows, &parts, format::size)? {
             let open = format::count(workload.connections + workload.idle);
             return Ok(Some(Picture {
                 id: "memory".to_owned(),
-                title: format!("Memory per connection, of {open}"),
+                title: format!("Memory per connection, with {open} open"),
                 about: format!(
-                    "What the server took more than before the first connection, in {}, divided \
-                     by the connections; lower is better. Sockets are left out, which cost the \
-                     kernel the same for all.",
+                    "The growth of the server’s memory since before the first connection, in {}, \
+                     divided by the connections. Lower is better. Sockets are left out: they cost \
+                     the kernel the same for all servers.",
                     workload.name
                 ),
                 svg,
             }));
         }
     }
+
     Ok(None)
 }
