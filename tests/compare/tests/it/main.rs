@@ -4,6 +4,7 @@
 mod check;
 mod fixture;
 mod load;
+mod readme;
 mod report;
 mod run;
 mod support;
