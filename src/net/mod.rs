@@ -6,7 +6,8 @@
 //! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
 //! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
-//! 5. `unix_path.rs` owns the path of a Unix socket, `unix_connect.rs` connects to one in time.
+//! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
+//!    longer. `unix_path.rs` owns the path of a Unix socket.
 //! 6. `signals.rs` turns signals into values.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
@@ -18,7 +19,10 @@ mod sys;
 mod signals;
 mod stop_event;
 
-mod unix_connect;
+mod in_time;
+
+mod connecting;
+
 mod unix_path;
 
 mod deadlines;
@@ -35,4 +39,5 @@ pub use peer::Peer;
 pub use signals::{Signal, Signals};
 pub(crate) use stop_event::StopEvent;
 pub(crate) use stream::Stream;
+pub use sys::wait_writable;
 pub(crate) use timed_writer::TimedWriter;

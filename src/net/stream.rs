@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::address::Address;
-use super::unix_connect;
+use super::connecting::{connect_to_host, connect_to_path};
 use crate::conversation::Limits;
 
 /// A connected stream socket.
@@ -25,24 +25,17 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Connects to the first address of a host that answers. Each address has this much time.
+    /// Connects to the first address of a host that answers. The look-up of the host's name and each
+    /// address get this time.
     pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
         match address {
-            Address::Unix(path) => unix_connect::connect(path, timeout).map(Self::from),
+            Address::Unix(path) => connect_to_path(path, timeout).map(Self::from),
             Address::Inherited => Err(io::Error::new(
                 ErrorKind::InvalidInput,
                 "a listening socket is not a peer",
             )),
             Address::Tcp(_) | Address::Host { .. } => {
-                let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
-
-                for address in address.resolve()? {
-                    match TcpStream::connect_timeout(&address, timeout) {
-                        Ok(stream) => return Ok(stream.into()),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+                connect_to_host(address, timeout).map(Self::from)
             }
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::unix_connect::connect;
+use super::connecting::connect_to_path;
 use crate::log_target::SERVER;
 
 /// How long to wait for a server on the path. One that does not answer in time is alive but busy.
@@ -60,7 +60,7 @@ impl OwnedPath {
             ));
         }
 
-        match connect(path, PATIENCE) {
+        match connect_to_path(path, PATIENCE) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
             Err(error) if error.kind() != ErrorKind::TimedOut => Err(error),
             _ => Err(io::Error::new(
