@@ -118,6 +118,8 @@ pub use conversation::{
 pub use error::Error;
 pub use framing::{Event, NonEmptyBytes, Scanner, Terminator};
 pub use handlers::{Echo, HANDLERS, NamedHandler};
+#[doc(hidden)] // for the log of the program `synchat`
+pub use net::wait_writable;
 pub use net::{Address, AddressError, Peer, Signal, Signals};
 pub use server::{
     IpNetwork, IpNetworkError, Overload, Refusal, Report, Server, ServerHandle, ServerOptions,

@@ -4,13 +4,13 @@
 mod cli;
 
 use std::env;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread;
 
-use cli::{Invocation, ServiceManager, Settings};
-use synchat::{Error, Limits, ServerOptions, Signals, Terminator};
+use cli::{Invocation, ServiceManager, Settings, Supervisor};
+use synchat::{Error, Limits, Server, ServerOptions, Signals, Terminator};
 
 /// The exit code for bad usage, by convention.
 const BAD_USAGE: u8 = 2;
@@ -37,8 +37,7 @@ fn main() -> ExitCode {
             }
         }
         Ok(Invocation::Ping(settings)) => match cli::ping(&settings) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
+            Ok(code) => ExitCode::from(code),
             Err(message) => complain(&message, 1),
         },
         Err(message) => complain(&message, BAD_USAGE),
@@ -46,16 +45,19 @@ fn main() -> ExitCode {
 }
 
 /// Prints one line on standard error, which may be closed.
-fn complain(message: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    let line = cli::one_line(format!("synchat: {message}")) + "\n";
-    let _ = io::stderr().write_all(line.as_bytes());
+fn complain(message: &dyn Display, code: u8) -> ExitCode {
+    cli::complain(message);
     ExitCode::from(code)
 }
 
 fn serve(settings: Settings) -> Result<(), String> {
-    cli::start_logging(&settings.logging)?;
-    // Catch signals before there is anything that they could interrupt half-way.
+    // From here on a signal cannot interrupt anything half done. No other thread runs yet, so none
+    // keeps a signal blocked.
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
+    cli::start_logging(&settings.logging)?;
+    let manager = ServiceManager::find(|name| env::var_os(name));
+    let supervisor = Supervisor::start(signals, &settings, manager)?;
+
     warn_of_timeouts_that_are_off(&settings.limits);
 
     let server = server_options(&settings)
@@ -68,33 +70,36 @@ fn serve(settings: Settings) -> Result<(), String> {
         server.max_connections()
     );
 
-    let manager = Arc::new(ServiceManager::find(|name| env::var_os(name)));
-    cli::start_supervisor(signals, server.handle(), &settings, Arc::clone(&manager))?;
+    // From here on clients are answered and a stop lets the server answer them.
+    if supervisor.serves(server.handle()) {
+        greet(&server, &settings);
+    }
 
+    let (make, terminator) = (settings.handler.make, settings.terminator);
+    let report = server
+        .serve_forever(move |_| make(&terminator))
+        .map_err(|error| advise(&error))?;
+    supervisor.logs_last(&report);
+
+    Ok(())
+}
+
+/// Prints where the server listens.
+fn greet(server: &Server, settings: &Settings) {
     let greeting = cli::greeting(
         server.local_addr(),
         settings.handler.name,
         &settings.terminator,
     );
     let greeting = cli::one_line(greeting) + "\n";
-    // If nobody reads standard output, only this thread waits.
-    let greet = move || io::stdout().write_all(greeting.as_bytes());
+
+    // A separate thread prints it, so the server starts even if nobody reads standard output.
+    let print = move || io::stdout().write_all(greeting.as_bytes());
     let _ = thread::Builder::new()
         .name("greeting".to_owned())
         // The C library keeps the stack and gives it to a later thread.
         .stack_size(ServerOptions::LEAST_STACK_SIZE)
-        .spawn(greet);
-
-    // From here on the server answers clients and obeys signals.
-    manager.tell("READY=1");
-
-    let (make, terminator) = (settings.handler.make, settings.terminator);
-    let report = server
-        .serve_forever(move |_| make(&terminator))
-        .map_err(|error| advise(&error))?;
-    log::info!(target: cli::LOG_TARGET, "report: {report}");
-
-    Ok(())
+        .spawn(print);
 }
 
 fn server_options(settings: &Settings) -> ServerOptions {

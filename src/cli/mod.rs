@@ -1,10 +1,16 @@
 //! The command line: options, help, logging and `ping`. Nothing here knows how a server works.
 
 mod arguments;
+mod article_logger;
 mod command;
+mod complaint;
 mod help;
+mod log_backlog;
+mod log_output;
 mod log_queue;
+mod log_time;
 mod logging;
+mod news;
 mod notify;
 mod options;
 mod ping;
@@ -18,9 +24,11 @@ mod values;
 pub(crate) const LOG_TARGET: &str = "synchat";
 
 pub(crate) use arguments::{Invocation, parse};
+pub(crate) use article_logger::one_line;
+pub(crate) use complaint::complain;
 pub(crate) use help::greeting;
-pub(crate) use logging::{one_line, start as start_logging};
+pub(crate) use logging::start as start_logging;
 pub(crate) use notify::ServiceManager;
 pub(crate) use ping::ping;
 pub(crate) use settings::Settings;
-pub(crate) use supervisor::start as start_supervisor;
+pub(crate) use supervisor::Supervisor;

@@ -1,4 +1,4 @@
-//! Tells a service manager about the server, in systemd's protocol (`sd_notify(3)`).
+//! Sends news to a service manager, in systemd's protocol (`sd_notify(3)`).
 //!
 //! Each piece of news is one datagram to the Unix socket that `NOTIFY_SOCKET` names. It is sent
 //! without a connection and without waiting. So a slow manager costs no time, and a manager that was
@@ -53,11 +53,6 @@ impl ServiceManager {
         }
     }
 
-    /// Sends the news, and warns if that fails.
-    pub(crate) fn tell(&self, news: &str) {
-        self.warn(self.send(news));
-    }
-
     /// Sends the news if the manager can take it now. Never waits, not even for the log.
     pub(crate) fn send(&self, news: &str) -> io::Result<()> {
         match &self.socket {
@@ -67,18 +62,15 @@ impl ServiceManager {
     }
 
     /// Logs the first failure.
-    pub(crate) fn warn(&self, told: io::Result<()>) {
-        if let Err(error) = told
-            && !self.has_failed.swap(true, Ordering::Relaxed)
-        {
+    pub(crate) fn warn_once(&self, error: &io::Error) {
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
             log::warn!(target: LOG_TARGET, "notify: cannot reach the service manager: {error}");
         }
     }
 
     /// Returns the timer for signs of life, if the manager wants them.
-    pub(crate) fn watchdog(&self) -> Option<Watchdog> {
-        self.patience
-            .map(|patience| Watchdog::new(patience, Instant::now()))
+    pub(crate) fn watchdog(&self, now: Instant) -> Option<Watchdog> {
+        self.patience.map(|patience| Watchdog::new(patience, now))
     }
 }
 

@@ -278,7 +278,13 @@ Examples:
             .map(|handler| format!("  {:<8} {}\n", handler.name, handler.about));
         format!(
             "Handlers:\n{}\n\
-             A flag beats the environment. The environment beats the default.\n\
+             A flag beats the environment. The environment beats the default.\n\n\
+             Signals:\n  \
+               SIGTERM, SIGINT  stop, and answer what has arrived; the second one ends at once\n                   \
+                                with exit code 1, unless it comes within 250 ms\n  \
+               SIGHUP           with --log-file open the file again, or else stop\n  \
+               SIGUSR1          log the report\n\
+             SIGINT and SIGHUP stay ignored if they were ignored at the start, as with nohup.\n\n\
              Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n",
             handlers.collect::<String>()
         )

@@ -47,6 +47,14 @@ pub(crate) enum LogTime {
     None,
 }
 
+impl Logging {
+    /// The name of the log's file, for an error.
+    pub(crate) fn file_name(&self) -> String {
+        let path = self.file.as_deref();
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

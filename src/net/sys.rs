@@ -1,4 +1,4 @@
-//! The three system calls that `std` lacks. This is the only file with `unsafe` code.
+//! The system calls that `std` lacks. This is the only file with `unsafe` code.
 //!
 //! Each is one line of POSIX, in the C library that `std` links anyway. So this file declares them,
 //! and the crate needs no package for them.
@@ -30,13 +30,23 @@ type Count = std::ffi::c_ulong;
 #[cfg(not(target_os = "linux"))]
 type Count = std::ffi::c_uint;
 
+/// `sigset_t`, or more: no system has a larger one.
+#[repr(C, align(16))]
+struct SignalSet([u64; 16]);
+
 // SAFETY: these are the declarations of POSIX. `listen` takes no pointers, and the kernel checks
-// both numbers, so you can call it with any.
+// both numbers, so you can call it with any. The address of a handler is an integer here, as wide as
+// a pointer.
 unsafe extern "C" {
     #[link_name = "listen"]
     safe fn c_listen(socket: c_int, backlog: c_int) -> c_int;
     fn poll(descriptors: *mut PollFd, count: Count, milliseconds: c_int) -> c_int;
-    fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
+    fn signal(number: c_int, action: usize) -> usize;
+    #[cfg_attr(target_os = "netbsd", link_name = "__sigemptyset14")]
+    fn sigemptyset(set: *mut SignalSet) -> c_int;
+    #[cfg_attr(target_os = "netbsd", link_name = "__sigaddset14")]
+    fn sigaddset(set: *mut SignalSet, number: c_int) -> c_int;
+    fn pthread_sigmask(how: c_int, set: *const SignalSet, before: *mut SignalSet) -> c_int;
 }
 
 /// Sets how many connections can wait to be accepted on a bound socket, and makes it listen.
@@ -63,9 +73,29 @@ pub(crate) fn wait_readable<const N: usize>(
     at_most: Duration,
 ) -> io::Result<bool> {
     const POLLIN: c_short = 1;
+    wait(any, POLLIN, at_most)
+}
+
+/// Does the same for a descriptor that can be written without blocking.
+///
+/// Somebody else can have made standard error non-blocking, and `std` cannot wait for it.
+///
+/// # Errors
+///
+/// The kernel has no memory for the wait.
+pub fn wait_writable(descriptor: BorrowedFd<'_>, at_most: Duration) -> io::Result<bool> {
+    const POLLOUT: c_short = 4;
+    wait([descriptor], POLLOUT, at_most)
+}
+
+fn wait<const N: usize>(
+    any: [BorrowedFd<'_>; N],
+    events: c_short,
+    at_most: Duration,
+) -> io::Result<bool> {
     let mut descriptors = any.map(|descriptor| PollFd {
         fd: descriptor.as_raw_fd(),
-        events: POLLIN,
+        events,
         revents: 0,
     });
 
@@ -86,10 +116,65 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
+/// The action of a signal: the default, none, or a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Action(usize);
+
+impl Action {
+    /// `SIG_IGN`.
+    pub(crate) const IGNORE: Self = Self(1);
+
+    /// Notes each arrival, for [`take_signal`].
+    pub(crate) fn note() -> Self {
+        Self(note_signal as *const () as usize)
+    }
+}
+
+/// Gives a signal another action, and returns the action before.
+pub(crate) fn set_action(number: c_int, action: Action) -> io::Result<Action> {
+    const SIG_ERR: usize = usize::MAX;
+
+    // SAFETY: the action is one of ours or was in force before. Our handler can run at any time,
+    // since it only changes atomic numbers and calls `send`, which POSIX lists as async-signal-safe.
+    match unsafe { signal(number, action.0) } {
+        SIG_ERR => Err(io::Error::last_os_error()),
+        before => Ok(Action(before)),
+    }
+}
+
+/// Lets these signals come to the calling thread, and to the threads that it starts later.
+///
+/// A process inherits blocked signals from its parent, and a signal that is blocked in every thread
+/// never comes.
+pub(crate) fn unblock(numbers: &[c_int]) -> io::Result<()> {
+    const SIG_UNBLOCK: c_int = match () {
+        () if cfg!(any(target_arch = "mips", target_arch = "mips64")) => 2,
+        () if cfg!(any(target_os = "linux", target_os = "android")) => 1,
+        () => 2,
+    };
+    let mut set = SignalSet([0; 16]);
+
+    // SAFETY: the pointers are to a set that lives until the last call returns and is not smaller
+    // than the system's. A null pointer asks for no earlier mask.
+    let error = unsafe {
+        sigemptyset(&raw mut set);
+        for &number in numbers {
+            sigaddset(&raw mut set, number);
+        }
+        pthread_sigmask(SIG_UNBLOCK, &raw const set, std::ptr::null_mut())
+    };
+
+    match error {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
+}
+
 /// The number of arrivals of each signal that were not yet taken, by its number.
 static ARRIVED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
-/// Gets a byte when there is something to take.
-static WAKE: OnceLock<UnixStream> = OnceLock::new();
+/// The two ends of a socket, which gets a byte when there is something to take. A handler can run at
+/// any time, so they are never closed.
+static WAKE: OnceLock<[UnixStream; 2]> = OnceLock::new();
 /// That byte was written, and nobody has acted on it yet.
 static IS_WOKEN: AtomicBool = AtomicBool::new(false);
 
@@ -100,34 +185,23 @@ static IS_WOKEN: AtomicBool = AtomicBool::new(false);
 extern "C" fn note_signal(number: c_int) {
     ARRIVED[number as usize].fetch_add(1, Ordering::SeqCst);
     if !IS_WOKEN.swap(true, Ordering::SeqCst)
-        && let Some(mut wake) = WAKE.get()
+        && let Some([_, wake]) = WAKE.get()
     {
-        let _ = wake.write(&[0]); // `std` makes one call of `send`
+        let _ = (&*wake).write(&[0]); // `std` makes one call of `send`
     }
 }
 
-/// Notes these signals (numbers below 32) from now on, and sends a byte to `wake` when one comes.
-///
-/// # Errors
-///
-/// It was called before, or the system does not know a signal.
-pub(crate) fn note_signals(numbers: &[c_int], wake: UnixStream) -> io::Result<()> {
-    const SIG_ERR: usize = usize::MAX;
-
-    wake.set_nonblocking(true)?;
-    WAKE.set(wake)
-        .map_err(|_| io::Error::new(ErrorKind::AlreadyExists, "signals are caught already"))?;
-
-    for &number in numbers {
-        assert!((1..32).contains(&number), "{number} is no signal");
-        // SAFETY: the handler can run at any time. It only changes atomic numbers and calls `send`,
-        // which POSIX lists as async-signal-safe.
-        if unsafe { signal(number, note_signal) } == SIG_ERR {
-            return Err(io::Error::last_os_error());
-        }
+/// Returns the socket that gets a byte when a noted signal comes. Call it before you note signals.
+pub(crate) fn wake_receiver() -> io::Result<&'static UnixStream> {
+    if WAKE.get().is_none() {
+        let (receiver, wake) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        // If another thread was faster, its pair is as good.
+        let _ = WAKE.set([receiver, wake]);
     }
 
-    Ok(())
+    let [receiver, _] = WAKE.get().expect("it was just set");
+    Ok(receiver)
 }
 
 /// Allows the next byte to be sent. Call it after a byte was received, before you look for signals.
@@ -141,4 +215,9 @@ pub(crate) fn take_signal(number: c_int) -> bool {
     ARRIVED[number as usize]
         .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
         .is_ok()
+}
+
+/// Forgets the arrivals of this signal.
+pub(crate) fn forget_signal(number: c_int) {
+    ARRIVED[number as usize].store(0, Ordering::SeqCst);
 }

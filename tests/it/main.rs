@@ -19,6 +19,7 @@ mod golden;
 mod hostile_peers;
 mod house_rules;
 mod limits;
+mod log_output;
 mod logging;
 mod notify;
 mod output;
@@ -28,6 +29,7 @@ mod put_back;
 mod server;
 mod shortage;
 mod shutdown;
+mod signals;
 mod time_limits;
 mod wire;
 

@@ -240,3 +240,69 @@ fn an_impossible_watchdog_time_is_one_warning() {
         assert_eq!(manager.has_heard(), ["READY=1", "STOPPING=1"]);
     }
 }
+
+/// A manager whose queue is full: ten datagrams by default.
+fn busy_manager() -> Manager {
+    let manager = Manager::at_a_path();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"full", &manager.name).is_ok() {}
+    manager
+}
+
+/// Reads what filled the queue, and the news behind it.
+#[track_caller]
+fn hears_behind_the_rest(manager: &Manager, news: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match &*manager.hears() {
+            "full" => assert!(Instant::now() < deadline, "it is never told of {news}"),
+            heard => {
+                assert_eq!(heard, news);
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_manager_that_is_busy_hears_later_that_the_server_is_ready() {
+    let manager = busy_manager();
+    let mut server = ServerProcess::starts_from(&mut manager.service());
+    server.logs("notify: cannot reach the service manager: ");
+    server.client().sends("hello\r\n").expects("hello\r\n");
+    hears_behind_the_rest(&manager, "READY=1");
+    serves_and_ends(server);
+    assert_eq!(manager.has_heard(), ["STOPPING=1"], "each is told once");
+}
+
+#[test]
+fn a_manager_that_comes_late_hears_that_the_server_is_ready() {
+    let directory = Directory::new();
+    let path = directory.at("notify");
+    let mut server = ServerProcess::starts_from(&mut service_of(path.as_os_str()));
+    server.logs("notify: cannot reach the service manager: ");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let manager = Manager::new(socket, path.into(), directory);
+    assert_eq!(manager.hears(), "READY=1");
+    serves_and_ends(server);
+    assert_eq!(manager.has_heard(), ["STOPPING=1"]);
+}
+
+#[test]
+fn a_manager_that_is_busy_hears_later_that_the_server_stops() {
+    let manager = Manager::at_a_path();
+    let server = ServerProcess::starts_from(&mut manager.service());
+    assert_eq!(manager.hears(), "READY=1");
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"full", &manager.name).is_ok() {}
+    // It stops for as long as this client does not close.
+    let mut client = server.client();
+    client.sends("hello\r\n").expects("hello\r\n");
+    server.signal("TERM");
+    client.expects_eof();
+    hears_behind_the_rest(&manager, "STOPPING=1");
+    drop(client);
+    assert_eq!(server.ends().status.code(), Some(0));
+}

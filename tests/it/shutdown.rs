@@ -305,6 +305,8 @@ fn a_second_signal_exits_at_once_with_code_1() {
     let stuck = stuck_peer(&server);
     server.signal("TERM");
     server.logs("stop: answering what has arrived");
+    // Sooner, it would be the same request.
+    thread::sleep(Duration::from_millis(300));
     let started = Instant::now();
     server.signal("INT");
     let (status, log) = server.ends_with_log();
