@@ -15,20 +15,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use synchat::{
-    Chat, CloseReason, Handler, HandlerResult, Limits, Signal, Signals, Terminator, connect,
+    Address, Chat, CloseReason, Handler, HandlerResult, Limits, Signal, Signals, Terminator,
+    connect,
 };
 
+use super::complain;
 use super::ping_options::PingSettings;
-use super::tally::Tally;
+use super::supervisor::ONE_REQUEST;
+use super::tally::{Loss, Tally, Verdict};
 
-/// Sends all lines and returns whether every echo came back right. An error is one line.
-pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
+/// The server answered, but refused the connection.
+const REFUSED: u8 = 3;
+
+/// Sends all lines, and returns the exit code: 0 if every echo came back right, 3 if the server only
+/// refused, or else 1. An error is one line.
+pub(crate) fn ping(settings: &PingSettings) -> Result<u8, String> {
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
 
     let (size, address) = (settings.line_size(), &settings.address);
     let tally = Tally::new(format!("{size} bytes from {address}"), settings.quiet);
     let tally = Arc::new(Mutex::new(tally));
-    end_at_a_signal(signals, tally.clone())?;
+    end_at_a_signal(signals, tally.clone(), address.clone())?;
 
     let limits = limits(settings);
     let mut pings = Pings {
@@ -45,29 +52,64 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<bool, String> {
                 let awaited = pings.awaited.take();
                 awaited.map(|echo| echo.loss(&summary.reason, settings.timeout))
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(Loss::NotSent(error.to_string())),
         };
         // Without a loss the connection ended after the last echo.
         goes_on = loss.is_some_and(|why| pings.conclude(Err(why)));
     }
 
-    lock(&tally).finish()
+    finish(&tally, address)
+}
+
+/// Prints the summary, and says on standard error why the server is not well, if standard output does
+/// not say it. Returns the exit code.
+fn finish(tally: &Mutex<Tally>, address: &Address) -> Result<u8, String> {
+    let mut tally = lock(tally);
+    let verdict = tally.finish()?;
+    let is_quiet = tally.is_quiet();
+    drop(tally);
+
+    match verdict {
+        Verdict::Good => Ok(0),
+        Verdict::Refused(why) => {
+            complain(&format!("ping {address}: {why}"));
+            Ok(REFUSED)
+        }
+        Verdict::Bad(why) => {
+            if is_quiet {
+                complain(&format!("ping {address}: {why}"));
+            }
+            Ok(1)
+        }
+    }
 }
 
 /// Ends the process with the summary at the first signal.
 ///
-/// A second signal ends it without the summary, since perhaps nobody reads standard output.
-fn end_at_a_signal(mut signals: Signals, tally: Arc<Mutex<Tally>>) -> Result<(), String> {
+/// A second signal ends it without the summary, since perhaps nobody reads standard output. GNU
+/// `timeout` sends two signals for one, so the second one must come some time later.
+fn end_at_a_signal(
+    mut signals: Signals,
+    tally: Arc<Mutex<Tally>>,
+    address: Address,
+) -> Result<(), String> {
     const SELDOM: Duration = Duration::from_secs(3600);
 
-    let mut next_stop = move || while signals.wait(SELDOM) != Some(Signal::Stop) {};
-    let end = move || process::exit(i32::from(lock(&tally).finish() != Ok(true)));
+    let is_stop = |signal| matches!(signal, Some(Signal::Stop | Signal::Hangup));
+    let end = move || match finish(&tally, &address) {
+        Ok(code) => process::exit(code.into()),
+        Err(message) => {
+            complain(&message);
+            process::exit(1)
+        }
+    };
     let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
 
     let watch = move || {
-        next_stop();
+        while !is_stop(signals.wait(SELDOM)) {}
+        let first = Instant::now();
         if spawn("end").spawn(end).is_ok() {
-            next_stop();
+            while !is_stop(signals.wait(SELDOM)) || first.elapsed() < ONE_REQUEST {}
         }
         process::exit(1)
     };
@@ -122,7 +164,7 @@ const EXCERPT: usize = 80;
 
 impl Pings<'_> {
     /// Notes the outcome of a line. Returns whether there is another line, after the pause before it.
-    fn conclude(&mut self, outcome: Result<Duration, String>) -> bool {
+    fn conclude(&mut self, outcome: Result<Duration, Loss>) -> bool {
         let is_printed = lock(self.tally).add(self.number, outcome);
         self.number += 1;
 
@@ -150,6 +192,7 @@ impl Pings<'_> {
 
         let since = Instant::now();
         chat.push(&line)?;
+        lock(self.tally).sent();
 
         line.truncate(line.len() - end.len());
         self.awaited = Some(Awaited {
@@ -217,8 +260,12 @@ impl Awaited {
     }
 
     /// Says why the echo did not come back right, after the conversation ended for this reason.
-    fn loss(&self, reason: &CloseReason, timeout: Duration) -> String {
-        match reason {
+    fn loss(&self, reason: &CloseReason, timeout: Duration) -> Loss {
+        if let Some(refusal) = self.refusal() {
+            return Loss::Refused(refusal);
+        }
+
+        Loss::Lost(match reason {
             _ if self.is_wrong => {
                 let is_cut = self.received > self.excerpt.len();
                 let cut = if is_cut { "..." } else { "" };
@@ -230,9 +277,24 @@ impl Awaited {
             | CloseReason::WriteStall
             | CloseReason::ClosedByHandler => format!("no echo within {timeout:?}"),
             _ => format!("connection closed: {reason}"),
-        }
+        })
+    }
+
+    /// Returns the words of a server that refused the connection.
+    fn refusal(&self) -> Option<String> {
+        let line = str::from_utf8(&self.excerpt).ok()?.trim_end();
+        let words = line.strip_prefix("error: ")?;
+        let is_refusal = REFUSALS.iter().any(|start| words.starts_with(start));
+        is_refusal.then(|| words.to_owned())
     }
 }
+
+/// The beginnings of the lines of a server that refuses a connection.
+const REFUSALS: [&str; 3] = [
+    "too many connections",
+    "not allowed from this address",
+    "too busy",
+];
 
 /// Makes a line that differs from its neighbours.
 ///
@@ -263,7 +325,42 @@ fn line(number: u64, length: usize, terminator: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use synchat::Refusal;
+
     use super::*;
+
+    #[test]
+    fn every_refusal_of_a_server_is_recognised() {
+        let refusals = [
+            Refusal::NotAllowed,
+            Refusal::Full { limit: 7 },
+            Refusal::AddressFull { limit: 1 << 20 },
+            Refusal::NoThread,
+        ];
+        let echo = |text: String| {
+            let mut echo = Awaited {
+                line: b"line".to_vec(),
+                since: Instant::now(),
+                received: 0,
+                excerpt: Vec::new(),
+                is_wrong: false,
+            };
+            echo.take(text.as_bytes());
+            echo
+        };
+
+        for refusal in refusals {
+            let found = echo(format!("error: {refusal}")).refusal();
+            assert_eq!(found, Some(refusal.to_string()));
+        }
+        for other in [
+            "error: too slow",
+            "too many connections",
+            "error: message longer",
+        ] {
+            assert_eq!(echo(other.to_owned()).refusal(), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_line_tells_its_number_as_far_as_there_is_room() {

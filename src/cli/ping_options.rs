@@ -124,7 +124,8 @@ Examples:
          and the terminator from the server's variables. So in the server's environment synchat\n\
          ping needs no arguments. The other options have no variables.\n\
          SIGINT and SIGTERM end it. It then prints the summary so far.\n\
-         Exit codes: 0 all echoes came back right, 1 one did not, 2 bad usage.\n"
+         Exit codes: 0 all echoes came back right, 1 one did not, 2 bad usage, 3 the server\n\
+         answered, but only to refuse the connection.\n"
             .to_owned()
     }
 

@@ -17,6 +17,7 @@ mod disks;
 mod faults;
 mod limits;
 mod scale;
+mod signals;
 
 /// A test that takes longer ends the run: see `../it/support/time_limit.rs`.
 const TIME_LIMIT: Duration = Duration::from_secs(600);

@@ -14,6 +14,9 @@ prlimit util-linux
 unshare util-linux
 nsenter util-linux
 chroot coreutils
+timeout coreutils
+sysctl procps
+cc gcc
 kill procps
 ss iproute2
 ip iproute2

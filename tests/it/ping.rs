@@ -33,9 +33,24 @@ fn printed(output: &Output, code: i32) -> Vec<String> {
 /// Expects that one line is sent and lost, and returns the reason.
 #[track_caller]
 fn loss(address: &Address, options: &[&str]) -> String {
+    only_loss(address, options, "1 sent, 0 received, 1 lost (100%)")
+}
+
+/// Expects that one line cannot be sent, and returns why.
+#[track_caller]
+fn no_connection(address: &Address, options: &[&str]) -> String {
+    only_loss(
+        address,
+        options,
+        "0 sent, 0 received, 0 lost (0%), 1 not sent",
+    )
+}
+
+#[track_caller]
+fn only_loss(address: &Address, options: &[&str], summary: &str) -> String {
     let options = [options, &["-c1"]].concat();
     let lines = printed(&pings(address, &options), 1);
-    assert_eq!(lines[1..], ["1 sent, 0 received, 1 lost (100%)"]);
+    assert_eq!(lines[1..], [summary]);
     let why = lines[0].strip_prefix("seq=1: ");
     why.unwrap_or_else(|| panic!("{lines:?}")).to_owned()
 }
@@ -129,8 +144,6 @@ fn quiet_prints_only_the_summary() {
     let lines = printed(&pings(server.address(), &["-qc1"]), 0);
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0], "1 sent, 1 received, 0 lost (0%)");
-    let lines = printed(&pings(&answers("no\r\n"), &["-q", "--count", "1"]), 1);
-    assert_eq!(lines, ["1 sent, 0 received, 1 lost (100%)"]);
 }
 
 #[test]
@@ -270,14 +283,89 @@ fn a_refusals_text_is_shown() {
     let server = ServerProcess::starts(&["--max-message=16"]);
     let why = loss(server.address(), &[]);
     assert_eq!(why, "wrong echo: error: message longer than 16 bytes");
+}
+
+/// Expects a refusal: its own exit code, and one line on standard error that says why.
+#[track_caller]
+fn refusal(address: &Address, options: &[&str]) -> String {
+    let output = pings(address, options);
+    let [printed, told] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert_eq!(output.status.code(), Some(3), "{printed}{told}");
+    let why = told.strip_prefix(&format!("synchat: ping {address}: refused: "));
+    let why = why.and_then(|why| why.strip_suffix('\n')).expect(&told);
+    let is_quiet = options.iter().any(|option| option.contains('q'));
+    let shown = format!("seq=1: refused: {why}\n");
+    assert_eq!(printed.contains(&shown), !is_quiet, "{printed}");
+    assert!(printed.contains(" sent, 0 received, "), "{printed}");
+    why.to_owned()
+}
+
+#[test]
+fn a_server_that_lives_and_refuses_has_an_exit_code_of_its_own() {
     let server = ServerProcess::starts(&["--max-connections=1"]);
     let mut first = Peer::connects(server.address());
     first.sends("hello\r\n").expects("hello\r\n");
-    let why = loss(server.address(), &[]);
+    for options in [&["-c1"][..], &["-qc1"], &["-c3", "-i0"]] {
+        let why = refusal(server.address(), options);
+        assert_eq!(why, "too many connections, the limit is 1");
+    }
+
+    let server = ServerProcess::starts(&["--max-per-address=1"]);
+    let mut first = Peer::connects(server.address());
+    first.sends("hello\r\n").expects("hello\r\n");
+    let why = refusal(server.address(), &["-qc1"]);
     assert_eq!(
         why,
-        "wrong echo: error: too many connections, the limit is 1"
+        "too many connections from this address, the limit is 1"
     );
+
+    let server = ServerProcess::starts(&["--allow=10.0.0.0/8", "--terminator=lf"]);
+    let why = refusal(server.address(), &["-qc1", "--terminator=lf"]);
+    assert_eq!(why, "not allowed from this address");
+}
+
+#[test]
+fn quiet_pings_that_fail_say_why_in_one_line() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let cases = [
+        (answers("no\r\n"), "wrong echo: no"),
+        (answers(""), "no echo within 100ms"),
+        (free.into(), "cannot connect to"),
+        (
+            a_server(|_, mut client| receives(&mut client).map(drop)),
+            "connection closed: end-of-stream",
+        ),
+    ];
+    for (address, why) in cases {
+        let address_text = address.to_string();
+        let output = run(&["ping", &address_text, "-qc1", "-W100ms"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        let start = format!("synchat: ping {address}: {why}");
+        assert!(
+            told.starts_with(&start) && told.lines().count() == 1,
+            "{told}"
+        );
+        assert_eq!(output.status.code(), Some(1));
+        let summary = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(summary.lines().count(), 1, "{summary}");
+    }
+}
+
+#[test]
+fn refusals_and_a_loss_are_a_failure() {
+    let address = a_server(|number, mut client| {
+        receives(&mut client)?;
+        let refusal = "error: too busy, try again later\r\n";
+        let reply = if number == 2 { "no\r\n" } else { refusal };
+        client.get_mut().write_all(reply.as_bytes())
+    });
+    let lines = printed(&pings(&address, &["-c3", "-i0"]), 1);
+    assert_eq!(lines[0], "seq=1: refused: too busy, try again later");
+    assert_eq!(lines[1], "seq=2: wrong echo: no");
 }
 
 #[test]
@@ -372,11 +460,11 @@ fn a_refused_connection_is_lost_at_once() {
     let lines = printed(&pings(&address, &["-c2", "-i0"]), 1);
     assert!(lines[0].starts_with(&format!("seq=1: {told}")), "{lines:?}");
     assert!(lines[1].starts_with(&format!("seq=2: {told}")), "{lines:?}");
-    assert_eq!(lines[2..], ["2 sent, 0 received, 2 lost (100%)"]);
+    assert_eq!(lines[2..], ["0 sent, 0 received, 0 lost (0%), 2 not sent"]);
 
     let directory = Directory::new();
     let path = directory.socket("nothing");
-    let why = loss(&path.parse().unwrap(), &[]);
+    let why = no_connection(&path.parse().unwrap(), &[]);
     assert!(
         why.starts_with(&format!("cannot connect to {path}: No such file")),
         "{why}"
@@ -393,7 +481,7 @@ fn a_connection_that_nobody_accepts_times_out() {
         // Linux keeps one connection more than the backlog.
         let _waiting = [Peer::connects(address), Peer::connects(address)];
         let started = Instant::now();
-        let why = loss(address, &["-W200ms"]);
+        let why = no_connection(address, &["-W200ms"]);
         assert!(
             why.starts_with(&format!("cannot connect to {address}: ")),
             "{why}"
@@ -499,7 +587,8 @@ fn it_has_its_own_help() {
         "\n  -W, --timeout T\n",
         "environment: SYNCHAT_ADDRESS]",
         "environment: SYNCHAT_TERMINATOR]",
-        "\nExit codes: 0 all echoes came back right, 1 one did not, 2 bad usage.",
+        "\nExit codes: 0 all echoes came back right, 1 one did not, 2 bad usage, 3 the server\n\
+         answered, but only to refuse the connection.",
     ] {
         assert!(long.contains(text), "no {text:?} in:\n{long}");
     }
@@ -556,7 +645,7 @@ fn a_full_device_fails_with_one_line() {
 #[test]
 fn a_signal_ends_it_with_the_summary_so_far() {
     let server = ServerProcess::starts(&[]);
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let pings = starts(server.address(), &["-c3", "-i1m"]);
         assert!(pings.prints().contains(" seq=1 time="));
         send(signal, pings.id());
@@ -579,7 +668,7 @@ fn a_signal_ends_the_wait_for_an_echo_too() {
     // Nothing was lost, but nothing shows that the server is up.
     assert_eq!(
         printed(&pings.ends(), 1),
-        ["0 sent, 0 received, 0 lost (0%)"]
+        ["1 sent, 0 received, 0 lost (0%)"]
     );
 }
 
@@ -606,6 +695,55 @@ fn a_second_signal_ends_a_blocked_output() {
     server.logs("found_terminator");
     // Two signals of one kind that come together count as one.
     send("INT", pings.id());
+    // Sooner, it would be the same request.
+    thread::sleep(Duration::from_millis(300));
     send("TERM", pings.id());
     assert_eq!(pings.ends().status.code(), Some(1));
+}
+
+#[test]
+fn two_signals_at_nearly_the_same_time_do_not_cost_the_summary() {
+    let server = ServerProcess::starts(&[]);
+    for signals in [
+        "kill -TERM $0; kill -TERM $0",
+        "kill -INT $0; sleep 0.05; kill -TERM $0",
+    ] {
+        let pings = starts(server.address(), &["-c3", "-i1m"]);
+        assert!(pings.prints().contains(" seq=1 time="));
+        let id = pings.id().to_string();
+        let status = std::process::Command::new("sh")
+            .args(["-c", signals, &id])
+            .status();
+        // The second one may find nobody.
+        assert!(status.is_ok());
+        let lines = printed(&pings.ends(), 0);
+        assert_eq!(lines[0], "1 sent, 1 received, 0 lost (0%)");
+    }
+}
+
+#[test]
+fn pings_of_a_hung_server_leave_one_thread_behind_and_no_more() {
+    let directory = Directory::new();
+    let server = ServerOptions::new().request_queue_size(1);
+    let server = server
+        .bind(&directory.socket("hung").parse().unwrap())
+        .unwrap();
+    let address = server.local_addr();
+    let _waiting = [Peer::connects(address), Peer::connects(address)];
+
+    let pings = starts(address, &["-i0", "-W5ms", "-c1000"]);
+    for number in 1..=200 {
+        assert!(
+            pings
+                .prints()
+                .starts_with(&format!("seq={number}: cannot connect"))
+        );
+    }
+    let count = |folder: &str| {
+        let entries = std::fs::read_dir(format!("/proc/{}/{folder}", pings.id()));
+        entries.expect("it goes on").count()
+    };
+    // The main one, that of signals, and the one that connects.
+    assert!(count("task") <= 4, "{} threads", count("task"));
+    assert!(count("fd") <= 10, "{} descriptors", count("fd"));
 }
