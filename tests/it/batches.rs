@@ -23,6 +23,7 @@ fn producers_that_are_done_do_not_count_in_the_bound() {
         }
         Ok(())
     };
+
     let reads = Chunks::new([&b"p;"[..]; PRODUCERS].into_iter().chain([&b"x;x;x;"[..]]));
     converse(
         calls.reader(reads),
@@ -30,6 +31,7 @@ fn producers_that_are_done_do_not_count_in_the_bound() {
         &mut Script::new(&mut act),
         &Limits::default(),
     );
+
     let writes = calls.writes();
     assert_eq!(writes.len(), PRODUCERS + 1, "three replies, one write");
     assert_eq!(writes.last().unwrap(), b"pushed.pushed.pushed.");
@@ -54,6 +56,7 @@ fn producers_that_were_discarded_do_not_count_in_the_bound() {
         }
         Ok(())
     };
+
     let calls = Calls::default();
     let reads = Chunks::new([&b"x;"[..]]);
     converse(
@@ -77,6 +80,7 @@ fn one_huge_reply_is_not_kept_for_the_life_of_its_connection() {
         scope.spawn(|| sender.sends(&line));
         peer.expects(&line);
     });
+
     peer.sends("small\r\n").expects("small\r\n");
     // A handler may keep the room of its longest message. The queue does not, too.
     eventually("no more than one copy of it is held", || {

@@ -116,6 +116,7 @@ fn assert_uses_what_stands_before(file: &Path, own: usize, order: &[String], pre
 fn each_layer_uses_only_layers_before_it() {
     let layers = modules("src/lib.rs");
     assert!(layers.len() >= 7, "{layers:?}");
+
     for file in rust_files("src") {
         let inside = file.strip_prefix(root().join("src")).unwrap();
         let layer = inside.to_str().unwrap().split(['/', '.']).next().unwrap();

@@ -46,6 +46,7 @@ fn the_refused_who_stay_hold_few_descriptors_and_those_not_for_long() {
         "after {:?}",
         started.elapsed()
     );
+
     refused.iter_mut().for_each(Peer::expects_eof);
     served.sends("still here\r\n").expects("still here\r\n");
     served.half_closes().expects_eof();
@@ -74,6 +75,7 @@ fn who_floods_a_closing_server_is_slowed_down_to_the_end_of_its_time() {
         linger_bytes: 1 << 20,
         ..Limits::default()
     };
+
     let options = ServerOptions::new().limits(limits);
     let server = options.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let serving = Serving::starts(server, |_| Brief);
@@ -85,12 +87,14 @@ fn who_floods_a_closing_server_is_slowed_down_to_the_end_of_its_time() {
         while flooding.tries_to_send(&bytes).is_ok() {}
         started.elapsed()
     });
+
     peer.expects("goodbye");
 
     // The megabyte that is read and dropped lasts for the second that it may take.
     let lasted = flood.join().unwrap();
     let allowed = Duration::from_millis(600)..Duration::from_secs(4);
     assert!(allowed.contains(&lasted), "it was cut after {lasted:?}");
+
     serving.client().sends("x").expects("goodbye");
     assert_eq!(endings(&serving.stops(), "closed-by-handler"), 2);
 }

@@ -187,6 +187,7 @@ fn after_a_discard_a_message_may_be_as_long_as_any() {
         max_message: 4,
         ..Limits::default()
     };
+
     let heard = hears(&["abc", "defg;", "hijkl"], &limits, |heard, chat| {
         match heard {
             Connect => chat.set_terminator(";"),
@@ -195,6 +196,7 @@ fn after_a_discard_a_message_may_be_as_long_as_any() {
         }
         Ok(())
     });
+
     let expected = [
         data("abcdefg"),
         Found,
