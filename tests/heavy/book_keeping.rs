@@ -1,5 +1,5 @@
-//! What the server notes of those who come: it forgets addresses that have left, and remembers that
-//! there was no thread to be had.
+//! The memory of the server for its clients: it forgets addresses that have left, and remembers
+//! that it could not get a thread.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::system::{Injection, Stopped, Threads, Vitals, assert_serves, runs, to
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/heavy/many_addresses.py");
 
-/// Connects once from each of so many addresses of this machine, one after the other.
+/// Connects once from each of this many addresses of this machine, one after the other.
 fn comes_from(server: &ServerProcess, first: u32, count: u32) {
     let port = server.address().as_socket_addr().expect("it is TCP").port();
     let mut python = tool("python3");
@@ -23,7 +23,7 @@ fn addresses_that_have_left_are_forgotten() {
     let server = ServerProcess::starts(&["--max-per-address", "2", "-q"]);
     comes_from(&server, 0, 2_000);
     let before = Vitals::of(&server).resident_kib;
-    // To note them all would take two megabytes.
+    // To remember all of them would take two megabytes.
     for round in 1..=15 {
         comes_from(&server, round * 2_000, 2_000);
     }
@@ -33,7 +33,7 @@ fn addresses_that_have_left_are_forgotten() {
 }
 
 #[test]
-fn where_no_thread_can_be_had_it_is_not_tried_for_every_client() {
+fn without_threads_not_every_client_costs_an_attempt() {
     const CLIENTS: usize = 100;
     let server = ServerProcess::starts(&[]);
     let injection = Injection::into(&server, Threads::Main, "clone3,clone:error=EAGAIN");
@@ -42,7 +42,7 @@ fn where_no_thread_can_be_had_it_is_not_tried_for_every_client() {
     while started.elapsed() < Duration::from_secs(2) {
         thread::sleep(Duration::from_millis(50));
     }
-    // 5 ms, 10, 20, … 1000 are nine pauses in two seconds.
+    // Pauses of 5 ms, 10, 20, … 1000 are nine in two seconds.
     let tried = injection.ends();
     assert!((2..=12).contains(&tried), "it was tried {tried} times");
     drop(clients);

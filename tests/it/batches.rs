@@ -1,5 +1,5 @@
-//! Batches of output: that producers which are done count no more, and that one huge reply is not
-//! paid for as long as its connection lives (O3, O4).
+//! Batches of output (O3, O4). Finished producers no longer count, and a huge reply does not keep
+//! its memory while its connection lives.
 
 use synchat::{Chat, HandlerResult, Limits, SimpleProducer, converse};
 
@@ -8,8 +8,8 @@ use crate::support::process::{ServerProcess, eventually};
 use crate::support::script::{Heard, Script};
 
 #[test]
-fn producers_that_are_done_do_not_count_in_the_bound() {
-    // More of them than would fill the queue, were they there at once.
+fn finished_producers_do_not_count_toward_the_bound() {
+    // More producers than would fill the queue if they were there at once.
     const PRODUCERS: usize = 200;
     let calls = Calls::default();
     let mut act = |heard: &Heard, chat: &mut Chat| -> HandlerResult {
@@ -39,7 +39,7 @@ fn producers_that_are_done_do_not_count_in_the_bound() {
 }
 
 #[test]
-fn producers_that_were_discarded_do_not_count_in_the_bound() {
+fn discarded_producers_do_not_count_toward_the_bound() {
     let mut act = |heard: &Heard, chat: &mut Chat| -> HandlerResult {
         match heard {
             Heard::Connect => chat.set_terminator(";"),
@@ -50,7 +50,7 @@ fn producers_that_were_discarded_do_not_count_in_the_bound() {
                 chat.discard_buffers();
                 chat.push("kept.")?;
             }
-            // It was found already, and is told in spite of the discard.
+            // The terminator was already found, so this callback comes in spite of the discard.
             Heard::Found => chat.push("found.")?,
             _ => {}
         }
@@ -69,7 +69,7 @@ fn producers_that_were_discarded_do_not_count_in_the_bound() {
 }
 
 #[test]
-fn one_huge_reply_is_not_kept_for_the_life_of_its_connection() {
+fn one_huge_reply_does_not_keep_its_memory() {
     const HUGE: usize = 16 << 20;
     let server = ServerProcess::starts(&["--max-message", "16MiB"]);
     let mut peer = server.client();
@@ -82,7 +82,7 @@ fn one_huge_reply_is_not_kept_for_the_life_of_its_connection() {
     });
 
     peer.sends("small\r\n").expects("small\r\n");
-    // A handler may keep the room of its longest message. The queue does not, too.
+    // A handler can keep the room of its longest message, but the queue must not keep another.
     eventually("no more than one copy of it is held", || {
         server.resident_kib() < (HUGE as u64 + HUGE as u64 / 2) / 1024
     });

@@ -1,5 +1,5 @@
-//! Terminators whose own beginning comes back in them: where a match fails late, the search goes on
-//! from the longest beginning that still fits, and not from nothing (F3).
+//! Terminators that contain their own beginning (F3). When a match fails late, the search goes on
+//! from the longest beginning that still fits, and does not start again.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use synchat::{Event, Scanner, Terminator};
 
 use crate::support::time_limit;
 
-/// How many bytes of the stream come before the end of the first message, if it has one.
+/// Returns the length of the first message with its terminator, or `None` if it does not end.
 fn end_of_message(needle: &[u8], stream: &[u8], chunk: usize) -> Option<usize> {
     let chunk = NonZeroUsize::new(chunk).unwrap();
     let mut scanner = Scanner::with_capacity(chunk, u64::MAX, stream);
@@ -25,7 +25,7 @@ fn end_of_message(needle: &[u8], stream: &[u8], chunk: usize) -> Option<usize> {
     }
 }
 
-/// The same, by looking at every place.
+/// Returns the same, by looking at every place.
 fn first_place(needle: &[u8], stream: &[u8]) -> Option<usize> {
     let mut places = stream.windows(needle.len());
     places
@@ -47,7 +47,7 @@ fn check(needle: &[u8], stream: &[u8]) {
 }
 
 #[test]
-fn a_terminator_is_found_behind_a_beginning_of_itself() {
+fn a_terminator_is_found_after_a_beginning_of_itself() {
     time_limit::begins();
     let cases = [
         ("aabaaac", "aabaaabaaac"),
@@ -63,7 +63,7 @@ fn a_terminator_is_found_behind_a_beginning_of_itself() {
     }
 }
 
-/// All byte strings of this length over the first letters.
+/// Returns all byte strings of this length over the first letters.
 fn strings(letters: u32, length: u32) -> impl Iterator<Item = Vec<u8>> {
     (0..letters.pow(length)).map(move |mut number| {
         let byte = |_| {
@@ -76,7 +76,7 @@ fn strings(letters: u32, length: u32) -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn every_short_terminator_is_found_behind_each_of_its_beginnings() {
+fn every_short_terminator_after_each_of_its_beginnings() {
     time_limit::begins();
     let started = Instant::now();
     let needles = strings(3, 7).chain(strings(2, 10));

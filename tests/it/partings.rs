@@ -1,5 +1,5 @@
-//! How the server parts from peers that were turned away, and from those that go on sending: in
-//! bounded time, with bounded descriptors, and slowly enough that the last words arrive (E2, V2).
+//! Partings (E2, V2): the server closes refused peers, and peers that go on sending, in bounded
+//! time and with few descriptors. It is slow enough that the last words arrive.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use crate::server::{Serving, endings};
 use crate::support::peer::Peer;
 use crate::support::process::{ServerProcess, eventually};
 
-/// As many as are kept until they have read why they were refused.
+/// The number of refused connections that stay open until they have read the reason.
 const KEPT: usize = 16;
 
 const FULL: &str = "error: too many connections, the limit is 1\r\n";
 
 #[test]
-fn the_refused_who_stay_hold_few_descriptors_and_those_not_for_long() {
+fn refused_peers_hold_few_descriptors_and_not_for_long() {
     let server = ServerProcess::starts(&["--max-connections", "1"]);
     let mut served = server.client();
     served.sends("hello\r\n").expects("hello\r\n");
     let before = server.descriptors();
 
-    // They neither close nor send, so that nothing but the server ends them.
+    // They neither close nor send, so only the server can end them.
     let (mut most, started) = (0, Instant::now());
     let mut refused: Vec<_> = (0..150)
         .map(|_| {
@@ -53,7 +53,7 @@ fn the_refused_who_stay_hold_few_descriptors_and_those_not_for_long() {
     server.client().sends("next\r\n").expects("next\r\n");
 }
 
-/// Says goodbye to the first byte.
+/// A handler that says goodbye at the first byte.
 struct Brief;
 
 impl Handler for Brief {
@@ -69,7 +69,7 @@ impl Handler for Brief {
 }
 
 #[test]
-fn who_floods_a_closing_server_is_slowed_down_to_the_end_of_its_time() {
+fn a_peer_that_floods_a_closing_server_is_slowed_down() {
     let limits = Limits {
         linger_time: Duration::from_secs(1),
         linger_bytes: 1 << 20,
@@ -90,7 +90,7 @@ fn who_floods_a_closing_server_is_slowed_down_to_the_end_of_its_time() {
 
     peer.expects("goodbye");
 
-    // The megabyte that is read and dropped lasts for the second that it may take.
+    // The server reads and drops the megabyte during the second that this may take.
     let lasted = flood.join().unwrap();
     let allowed = Duration::from_millis(600)..Duration::from_secs(4);
     assert!(allowed.contains(&lasted), "it was cut after {lasted:?}");

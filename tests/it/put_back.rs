@@ -1,6 +1,6 @@
-//! Bytes that are given back, to be scanned again, and bytes that are dropped: a terminator that
-//! changes while the beginning of the former one is held back, and `discard_buffers` at such a
-//! moment (F4, F8, O5).
+//! Bytes that are put back to be scanned again, and bytes that are dropped (F4, F8, O5). A
+//! terminator changes while the beginning of the former one is held back, or `discard_buffers` is
+//! called at such a moment.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use crate::support::time_limit;
 
 use Heard::{Connect, Found};
 
-/// Runs a conversation over these reads, and returns what was heard behind `Connect`.
+/// Runs a conversation over these reads, and returns what was heard after `Connect`.
 fn hears(
     reads: &[&'static str],
     limits: &Limits,
@@ -35,7 +35,7 @@ fn close(reason: &str) -> Heard {
     Heard::Close(reason.to_owned())
 }
 
-/// What two requests to a chat in one callback may look like: both orders mean the same.
+/// The two orders of two requests in one callback. Both must mean the same.
 const ORDERS: [bool; 2] = [false, true];
 
 /// Sets a terminator and discards, in either order.
@@ -50,8 +50,8 @@ fn sets_and_discards(chat: &mut Chat, terminator: &'static str, discards_first: 
 }
 
 #[test]
-fn bytes_that_are_given_back_twice_come_once() {
-    // `axab` is held back, then given back; `x` is found in it, and given back before that is told.
+fn bytes_put_back_twice_are_delivered_once() {
+    // `axab` is held back, then put back. `x` is found in it, and put back before it is delivered.
     let heard = hears(&["qaxab", "c?"], &Limits::default(), |heard, chat| {
         match heard {
             Connect => chat.set_terminator("axabz"),
@@ -64,14 +64,14 @@ fn bytes_that_are_given_back_twice_come_once() {
     assert_eq!(heard, [data("qaxabc"), Found, close("end-of-stream")]);
 }
 
-/// All byte strings of `a` and `b` of this length.
+/// Returns all byte strings of `a` and `b` of this length.
 fn strings(length: u32) -> impl Iterator<Item = Vec<u8>> {
     let byte = |number: u32, place: u32| if number >> place & 1 == 0 { b'a' } else { b'b' };
     (0..1 << length).map(move |number| (0..length).map(|place| byte(number, place)).collect())
 }
 
-/// Reads a stream in which each piece of data changes the terminator to the other one, and puts
-/// together what it was told.
+/// Reads a stream in which each piece of data changes the terminator to the other one. Returns what
+/// it heard, put together.
 fn told_under_changes(stream: &[u8], capacity: usize, terminators: [&[u8]; 2]) -> Vec<u8> {
     let capacity = NonZeroUsize::new(capacity).unwrap();
     let mut scanner = Scanner::with_capacity(capacity, u64::MAX, stream);
@@ -98,7 +98,7 @@ fn told_under_changes(stream: &[u8], capacity: usize, terminators: [&[u8]; 2]) -
 }
 
 #[test]
-fn however_terminators_change_each_byte_is_told_once_and_in_order() {
+fn changing_terminators_deliver_each_byte_once_in_order() {
     time_limit::begins();
     let started = Instant::now();
     let needles: Vec<_> = (1..=4).flat_map(strings).collect();
@@ -123,7 +123,7 @@ fn however_terminators_change_each_byte_is_told_once_and_in_order() {
 }
 
 #[test]
-fn what_was_given_back_is_dropped_by_a_discard() {
+fn a_discard_drops_what_was_put_back() {
     for discards_first in ORDERS {
         let heard = hears(&["a;;", "b!"], &Limits::default(), |heard, chat| {
             match heard {
@@ -141,12 +141,12 @@ fn what_was_given_back_is_dropped_by_a_discard() {
 }
 
 #[test]
-fn what_was_given_back_earlier_is_dropped_by_a_later_discard() {
+fn a_later_discard_drops_what_was_put_back_earlier() {
     let heard = hears(&["a;;", "b;"], &Limits::default(), |heard, chat| {
         match heard {
             Connect => chat.set_terminator(";;;"),
             Heard::Data(bytes) if bytes == b"a" => chat.set_terminator(";"),
-            // One of the two that were given back is left.
+            // One of the two bytes that were put back is left.
             Found => chat.discard_buffers(),
             _ => {}
         }
@@ -157,7 +157,7 @@ fn what_was_given_back_earlier_is_dropped_by_a_later_discard() {
 }
 
 #[test]
-fn a_new_terminator_and_a_discard_in_one_callback_leave_no_end_behind() {
+fn a_new_terminator_and_a_discard_leave_no_old_end() {
     for discards_first in ORDERS {
         for terminator in [";", "!"] {
             let reads: &[&str] = if terminator == ";" {
@@ -182,7 +182,7 @@ fn a_new_terminator_and_a_discard_in_one_callback_leave_no_end_behind() {
 }
 
 #[test]
-fn after_a_discard_a_message_may_be_as_long_as_any() {
+fn after_a_discard_the_whole_limit_applies_again() {
     let limits = Limits {
         max_message: 4,
         ..Limits::default()
