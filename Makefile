@@ -22,9 +22,8 @@ help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: ## build, and serve an echo on 127.0.0.1:7007
-	@echo "building synchat; the first build takes about a minute"
-	@$(CARGO) build --release --locked --quiet
-	@exec $(SYNCHAT) $(ARGS)
+	@# Not --quiet: the first build takes a while, and cargo says at once what it does.
+	$(CARGO) run --release --locked -- $(ARGS)
 
 check: ## format, lints and fast tests: run it before each commit
 	$(CARGO) fmt --check
@@ -73,13 +72,33 @@ static: ## build a binary that needs no library and no other file
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target $(TARGET)
 	@ls -l $${CARGO_TARGET_DIR:-target}/$(TARGET)/release/synchat
 
-install: ## build, and install under PREFIX, by default /usr/local
-	$(CARGO) build --release --locked
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(SYNCHAT) $(DESTDIR)$(PREFIX)/bin/synchat
+# The files that `make install` makes, below PREFIX.
+UNIT_DIR = lib/systemd/system
+MAN_DIR = share/man/man1
+BASH_DIR = share/bash-completion/completions
+ZSH_DIR = share/zsh/site-functions
+FISH_DIR = share/fish/vendor_completions.d
+INSTALLED = bin/synchat $(UNIT_DIR)/synchat.service $(MAN_DIR)/synchat.1 \
+	$(BASH_DIR)/synchat $(ZSH_DIR)/_synchat $(FISH_DIR)/synchat.fish
 
-uninstall: ## remove what `make install` has installed
-	rm -f $(DESTDIR)$(PREFIX)/bin/synchat
+install: ## build, and install to PREFIX, by default /usr/local; DESTDIR=… for a package
+	@# Cargo says where the binary is: CARGO_TARGET_DIR and several settings of its can move it.
+	@set -e; root="$(DESTDIR)$(PREFIX)"; \
+	built=$$($(CARGO) build --release --locked --message-format=json-render-diagnostics); \
+	binary=$$(printf '%s\n' "$$built" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1); \
+	test -x "$$binary" || { echo "cargo named no binary" >&2; exit 1; }; \
+	for file in $(INSTALLED); do install -d "$$root/$${file%/*}"; done; \
+	install -m 755 "$$binary" "$$root/bin/synchat"; \
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' tests/deploy/synchat.service >"$$root/$(UNIT_DIR)/synchat.service"; \
+	"$$binary" --generate man >"$$root/$(MAN_DIR)/synchat.1"; \
+	"$$binary" --generate bash >"$$root/$(BASH_DIR)/synchat"; \
+	"$$binary" --generate zsh >"$$root/$(ZSH_DIR)/_synchat"; \
+	"$$binary" --generate fish >"$$root/$(FISH_DIR)/synchat.fish"; \
+	for file in $(INSTALLED); do echo "installed $$root/$$file"; done; \
+	cd "$$root"; chmod 644 $(filter-out bin/synchat,$(INSTALLED))
+
+uninstall: ## remove the files that `make install` made; give the same PREFIX and DESTDIR
+	@for file in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/$$file"; done
 
 golden: ## record asynchat's traces anew; needs Python 3.11
 	python3 tests/golden/record.py

@@ -17,6 +17,7 @@ mod disks;
 mod faults;
 mod limits;
 mod scale;
+mod shells;
 mod signals;
 
 /// A test that takes longer ends the run: see `../it/support/time_limit.rs`.

@@ -25,6 +25,11 @@ systemd-analyze systemd
 python3 python3
 curl curl
 nc netcat-openbsd
+bash bash
+zsh zsh
+fish fish
+groff groff-base
+man man-db
 END
 }
 
