@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use cli::{Invocation, ServiceManager, Settings, Supervisor};
-use synchat::{Error, Limits, Server, ServerOptions, Signals, Terminator};
+use cli::{Invocation, ServiceManager, Settings, Sources, Supervisor};
+use synchat::{Limits, Server, ServerOptions, Signals, Terminator};
 
 /// The exit code for bad usage, by convention.
 const BAD_USAGE: u8 = 2;
@@ -19,15 +19,20 @@ fn main() -> ExitCode {
     let invocation = cli::parse(env::args_os().skip(1), |name| env::var_os(name));
 
     match invocation {
-        Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
-            // A reader that leaves has seen enough, such as `head`.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                complain(&format!("cannot write to standard output: {error}"), 1)
+        Ok(Invocation::Print(text)) => print(&text),
+        Ok(Invocation::PrintConfig(text)) => {
+            for warning in cli::environment_warnings(env::vars_os()) {
+                complain(&warning, 0);
             }
-            _ => ExitCode::SUCCESS,
-        },
-        Ok(Invocation::Serve(settings)) => {
-            let served = serve(*settings);
+            print(&text)
+        }
+        Ok(Invocation::Serve(settings, sources)) => {
+            if let Err(message) = cli::check_activation(&settings.address, |name| env::var_os(name))
+            {
+                return complain(&message, BAD_USAGE);
+            }
+
+            let served = serve(*settings, &sources);
             // The error comes after the log lines.
             log::logger().flush();
 
@@ -44,13 +49,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints a text on standard output.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that leaves has seen enough, such as `head`.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}"), 1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 /// Prints one line on standard error, which may be closed.
 fn complain(message: &dyn Display, code: u8) -> ExitCode {
     cli::complain(message);
     ExitCode::from(code)
 }
 
-fn serve(settings: Settings) -> Result<(), String> {
+fn serve(settings: Settings, sources: &Sources) -> Result<(), String> {
     // From here on a signal cannot interrupt anything half done. No other thread runs yet, so none
     // keeps a signal blocked.
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
@@ -58,11 +74,17 @@ fn serve(settings: Settings) -> Result<(), String> {
     let manager = ServiceManager::find(|name| env::var_os(name));
     let supervisor = Supervisor::start(signals, &settings, manager)?;
 
+    for warning in cli::environment_warnings(env::vars_os()) {
+        log::warn!(target: cli::LOG_TARGET, "environment: {warning}");
+    }
+    for change in sources.changes() {
+        log::debug!(target: cli::LOG_TARGET, "{change}");
+    }
     warn_of_timeouts_that_are_off(&settings.limits);
 
     let server = server_options(&settings)
         .bind(&settings.address)
-        .map_err(|error| advise(&error))?;
+        .map_err(|error| cli::advise(&error))?;
     log::info!(
         target: cli::LOG_TARGET,
         "memory: at_most={}MiB max_connections={}; the kernel's socket buffers come on top",
@@ -78,7 +100,7 @@ fn serve(settings: Settings) -> Result<(), String> {
     let (make, terminator) = (settings.handler.make, settings.terminator);
     let report = server
         .serve_forever(move |_| make(&terminator))
-        .map_err(|error| advise(&error))?;
+        .map_err(|error| cli::advise(&error))?;
     supervisor.logs_last(&report);
 
     Ok(())
@@ -147,29 +169,4 @@ fn warn_of_timeouts_that_are_off(limits: &Limits) {
             "{option} is off: {peer} can hold its connection for ever"
         );
     }
-}
-
-/// Returns the error, with advice.
-fn advise(error: &Error) -> String {
-    let kind = match error {
-        Error::Bind { source, .. } => source.kind(),
-        _ => io::ErrorKind::Other,
-    };
-
-    let advice = match kind {
-        io::ErrorKind::AddrInUse => {
-            "; stop what listens there, or choose another address (port 0 is any free port)"
-        }
-        io::ErrorKind::AlreadyExists => "; choose another path, or move that file away",
-        io::ErrorKind::PermissionDenied => {
-            "; choose a port from 1024 up, or a path that may be written"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "; choose an address of this machine, such as 127.0.0.1 or 0.0.0.0"
-        }
-        io::ErrorKind::NotFound => "; make its directory first",
-        _ => "",
-    };
-
-    format!("{error}{advice}")
 }

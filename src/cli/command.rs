@@ -3,13 +3,17 @@
 //! Parsing, the help and the names of the environment variables all come from these tables. A test
 //! compares the README with them.
 
+use std::fmt::Debug;
+
 use synchat::Address;
 
 /// A task, as its settings: it starts with the defaults, and each option changes one of them.
-pub(crate) trait Command: Default + 'static {
+pub(crate) trait Command: Debug + Default + 'static {
     /// The words that you type to run it.
     const NAME: &'static str;
     const OPTIONS: &'static [Opt<Self>];
+    /// The options that print something and do nothing else.
+    const PRINTS: &'static [Print] = &[Print::Help, Print::Version];
     /// The part of the help before the options.
     const INTRODUCTION: &'static str;
     /// The forms of an address, with a space or a line end at the end. The help puts the default
@@ -52,6 +56,29 @@ impl<C: Command> Opt<C> {
     /// Returns the environment variable that sets the same, if there is one.
     pub(crate) fn variable(&self) -> Option<String> {
         C::has_variable(self.long).then(|| variable(self.long))
+    }
+}
+
+/// An option that prints something. The process then ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Print {
+    Help,
+    Version,
+    Config,
+}
+
+impl Print {
+    /// Returns its name, its letter, and one line about it.
+    pub(crate) fn words(self) -> (&'static str, Option<char>, &'static str) {
+        match self {
+            Self::Help => ("help", Some('h'), "print help; -h prints a short one"),
+            Self::Version => ("version", Some('V'), "print the version"),
+            Self::Config => (
+                "print-config",
+                None,
+                "print all settings and their sources, as an env file",
+            ),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The texts that the program prints, made from the tables of options.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use synchat::{Address, Terminator};
 
-use super::command::{Command, DEFAULT_ADDRESS, Opt, variable};
+use super::command::{DEFAULT_ADDRESS, variable};
+use super::manual::{Entry, Manual};
 
 /// The text of `-V`.
 pub(crate) fn version() -> String {
@@ -12,67 +14,72 @@ pub(crate) fn version() -> String {
 }
 
 /// The text of `-h`: one line for each option.
-pub(crate) fn short<C: Command>() -> String {
-    let mut text = usage::<C>();
+pub(crate) fn short(manual: &Manual) -> String {
+    let mut text = usage(manual);
 
-    for option in C::OPTIONS {
+    for entry in &manual.entries {
+        let default = entry.default.map(|default| format!(" [{default}]"));
         let _ = writeln!(
             text,
-            "{:<34} {} [{}]",
-            signature(option),
-            option.about,
-            option.default
+            "{:<34} {}{}",
+            signature(entry),
+            entry.about,
+            default.unwrap_or_default()
         );
     }
-
-    text + "  -h, --help                       print this help; --help prints more\n  -V, --version                    print the version\n"
+    text
 }
 
 /// The text of `--help`: everything about each option.
-pub(crate) fn long<C: Command>() -> String {
-    let mut text = usage::<C>();
+pub(crate) fn long(manual: &Manual) -> String {
+    let mut text = usage(manual);
 
-    for option in C::OPTIONS {
-        let _ = writeln!(text, "{}\n          {}", signature(option), option.about);
-        if !option.details.is_empty() {
-            let _ = writeln!(text, "{}", indented(option.details));
+    for entry in &manual.entries {
+        let _ = writeln!(text, "{}\n          {}", signature(entry), entry.about);
+        if !entry.details.is_empty() {
+            let _ = writeln!(text, "{}", indented(entry.details));
         }
-
-        let environment = option
-            .variable()
-            .map(|name| format!("; environment: {name}"))
-            .unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "          [default: {}{environment}]\n",
-            option.default
-        );
+        if let Some(default) = default(entry) {
+            let _ = writeln!(text, "          {default}");
+        }
+        text.push('\n');
     }
-
-    text += "  -h, --help\n          print this help; -h prints a shorter one\n\n  -V, --version\n          print the version\n\n";
-    text + &C::notes()
+    text + &(manual.notes)()
 }
 
-fn usage<C: Command>() -> String {
+/// Returns `[default: 8s; environment: SYNCHAT_GRACE]`, or nothing for an option without a default.
+pub(crate) fn default(entry: &Entry) -> Option<String> {
+    let environment = entry
+        .variable
+        .as_ref()
+        .map(|name| format!("; environment: {name}"))
+        .unwrap_or_default();
+
+    entry
+        .default
+        .map(|default| format!("[default: {default}{environment}]"))
+}
+
+fn usage(manual: &Manual) -> String {
     format!(
         "{}\nADDRESS is {}[default: {DEFAULT_ADDRESS}; environment: {}]\n\nOptions:\n",
-        C::INTRODUCTION,
-        C::ADDRESSES,
+        manual.introduction,
+        manual.addresses,
         variable("address")
     )
 }
 
 /// Returns `  -v, --verbose`, or `      --long VALUE`.
-fn signature<C>(option: &Opt<C>) -> String {
-    let short = option
+fn signature(entry: &Entry) -> String {
+    let short = entry
         .short
         .map_or("    ".to_owned(), |short| format!("-{short}, "));
-    let value = option
+    let value = entry
         .value
         .map(|value| format!(" {value}"))
         .unwrap_or_default();
 
-    format!("  {short}--{}{value}", option.long)
+    format!("  {short}--{}{value}", entry.long)
 }
 
 /// Breaks a text into lines that fit a terminal.
@@ -94,6 +101,14 @@ fn indented(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Returns the zone of an IPv6 address, as in `%2`, if it has one.
+fn zone(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("%{}", address.scope_id()),
+        _ => String::new(),
+    }
+}
+
 /// Returns the line that a server prints when it listens: its address, and a client to try.
 pub(crate) fn greeting(address: &Address, handler: &str, terminator: &Terminator) -> String {
     // With -C, nc ends each typed line with CR LF.
@@ -107,7 +122,7 @@ pub(crate) fn greeting(address: &Address, handler: &str, terminator: &Terminator
         Address::Tcp(address) => {
             let host = match address.ip() {
                 ip if ip.is_unspecified() => "localhost".to_owned(),
-                ip => ip.to_string(),
+                ip => ip.to_string() + &zone(*address),
             };
             format!(
                 "nc {}{host} {}",

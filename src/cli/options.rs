@@ -3,9 +3,10 @@
 use log::LevelFilter;
 use synchat::{Address, HANDLERS, Overload, ServerOptions, Terminator, TooLong};
 
-use super::command::{Command, Opt};
+use super::command::{Command, Opt, Print};
 use super::settings::{LogTime, Settings};
-use super::values::{choice, count, duration, networks, size, terminator};
+use super::terminators::{FORMS, terminator};
+use super::values::{choice, count, duration, networks, readable, size};
 
 /// A limit above this would limit nothing.
 const LARGEST: u64 = 1 << 30;
@@ -32,8 +33,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("T"),
         default: "crlf",
         about: "the bytes that end a message",
-        details: "crlf, lf, nul, none, length:N for N bytes, or the bytes themselves, with the escapes \
-                  \\r \\n \\t \\0 \\\\ \\xHH. With none, the handler gets bytes as they arrive.",
+        details: FORMS,
         set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
     },
     Opt {
@@ -42,7 +42,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("BYTES"),
         default: "64KiB",
         about: "the longest message that a peer can send",
-        details: "The terminator does not count. Sizes take KiB and MiB. With --terminator none there are no messages, \
+        details: "The terminator does not count. You can write sizes with a unit, as in 64k, 64KiB or 1M. k, M \
+                  and G are powers of 1024. With --terminator none there are no messages, \
                   and so no limit.",
         set: |settings, text| {
             size(text, 1..=LARGEST).map(|bytes| settings.limits.max_message = bytes)
@@ -121,7 +122,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("T"),
         default: "5m",
         about: "the longest silence of a peer between two messages",
-        details: "Write times as in 500ms, 30s or 5m. 0 turns a timeout off, and the server logs a warning.",
+        details: "Write times as in 500ms, 30s, 5m, 1h or 1d. 0 turns a timeout off, and the server logs a warning.",
         set: |settings, text| duration(text).map(|limit| settings.limits.idle_timeout = limit),
     },
     Opt {
@@ -257,6 +258,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
 impl Command for Settings {
     const NAME: &'static str = "synchat";
     const OPTIONS: &'static [Opt<Self>] = OPTIONS;
+    const PRINTS: &'static [Print] = &[Print::Help, Print::Version, Print::Config];
     const INTRODUCTION: &'static str = "\
 A line echo server with one thread per connection: Python's asynchat, blocking.
 
@@ -278,7 +280,8 @@ Examples:
             .map(|handler| format!("  {:<8} {}\n", handler.name, handler.about));
         format!(
             "Handlers:\n{}\n\
-             A flag beats the environment. The environment beats the default.\n\n\
+             A flag beats the environment. The environment beats the default. An empty variable\n\
+             counts as unset.\n\n\
              Signals:\n  \
                SIGTERM, SIGINT  stop, and answer what has arrived; the second one ends at once\n                   \
                                 with exit code 1, unless it comes within 250 ms\n  \
@@ -298,7 +301,7 @@ Examples:
         match self.terminator {
             Terminator::Length(length) if length.get() > self.limits.max_message => Err(format!(
                 "--terminator length:{length}: longer than --max-message {}; raise that one",
-                self.limits.max_message
+                readable(self.limits.max_message)
             )),
             _ => Ok(()),
         }

@@ -19,6 +19,7 @@ use synchat::{
     connect,
 };
 
+use super::advice::advise;
 use super::complain;
 use super::ping_options::PingSettings;
 use super::supervisor::ONE_REQUEST;
@@ -52,7 +53,7 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<u8, String> {
                 let awaited = pings.awaited.take();
                 awaited.map(|echo| echo.loss(&summary.reason, settings.timeout))
             }
-            Err(error) => Some(Loss::NotSent(error.to_string())),
+            Err(error) => Some(Loss::NotSent(advise(&error))),
         };
         // Without a loss the connection ended after the last echo.
         goes_on = loss.is_some_and(|why| pings.conclude(Err(why)));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use synchat::{Address, Terminator};
 
 use super::command::{Command, Opt};
-use super::values::{count, duration, size, terminator};
+use super::terminators::{FORMS, terminator};
+use super::values::{TIME, count, duration, readable, size};
 
 /// The settings of `synchat ping`.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         value: Some("T"),
         default: "1s",
         about: "the pause before the next line; 0 means none",
-        details: "Write times as in 500ms, 30s or 5m.",
+        details: "Write times as in 500ms, 30s, 5m, 1h or 1d.",
         set: |settings, text| {
             duration(text).map(|interval| settings.interval = interval.unwrap_or_default())
         },
@@ -58,7 +59,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
                 settings.timeout = timeout;
                 Ok(())
             }
-            _ => Err("a time as in 500ms, 30s or 5m, up to 43200m".to_owned()),
+            _ => Err(TIME.to_owned()),
         },
     },
     Opt {
@@ -76,8 +77,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         value: Some("T"),
         default: "crlf",
         about: "the bytes that end a line, as the server has them",
-        details: "crlf, lf, nul, none, length:N, or the bytes themselves, with the escapes \
-                  \\r \\n \\t \\0 \\\\ \\xHH.",
+        details: FORMS,
         set: |settings, text| terminator(text).map(|terminator| settings.terminator = terminator),
     },
     Opt {
@@ -154,7 +154,8 @@ Examples:
                 "--size {size}: with --terminator length:{length} it is {length}"
             )),
             Terminator::Length(length) if length.get() > LARGEST => Err(format!(
-                "--terminator length:{length}: ping sends at most {LARGEST} bytes at a time"
+                "--terminator length:{length}: ping sends at most {} at a time",
+                readable(LARGEST)
             )),
             _ => Ok(()),
         }

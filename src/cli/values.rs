@@ -3,27 +3,42 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use synchat::{IpNetwork, IpNetworkError, Terminator};
+use synchat::{IpNetwork, IpNetworkError};
 
-/// Parses a number of bytes: `65536`, `64KiB`, `1MiB`.
+use super::nearest::did_you_mean;
+
+/// Parses a number of bytes: `65536`, `64k`, `64KB`, `1MiB`, `1G`. All units are powers of 1024.
 pub(crate) fn size(text: &str, accepted: RangeInclusive<u64>) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix("KiB") {
-        Some(digits) => (digits, 1 << 10),
-        None => text
-            .strip_suffix("MiB")
-            .map_or((text, 1), |digits| (digits, 1 << 20)),
+    let (digits, unit) = split_unit(text);
+    let factor = match unit.as_str() {
+        "" | "b" => Some(1),
+        "k" | "kb" | "kib" => Some(1 << 10),
+        "m" | "mb" | "mib" => Some(1 << 20),
+        "g" | "gb" | "gib" => Some(1 << 30),
+        _ => None,
     };
 
-    number(digits)
-        .and_then(|number| number.checked_mul(unit))
+    factor
+        .and_then(|factor| number(digits)?.checked_mul(factor))
         .filter(|bytes| accepted.contains(bytes))
         .ok_or_else(|| {
             format!(
-                "a number of bytes, or of KiB or MiB as in 64KiB, from {} to {}",
-                accepted.start(),
-                accepted.end()
+                "a number of bytes, or of k, M or G as in 64k or 1MiB, from {} to {}",
+                readable(*accepted.start()),
+                readable(*accepted.end())
             )
         })
+}
+
+/// Returns a number of bytes as [`size`] takes it, in the largest unit that fits.
+pub(crate) fn readable(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fits = |unit: &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(unit.1);
+
+    match units.iter().find(fits) {
+        Some((unit, factor)) => format!("{}{unit}", bytes / factor),
+        None => bytes.to_string(),
+    }
 }
 
 /// Parses a number of things that are not bytes.
@@ -41,28 +56,42 @@ fn number(text: &str) -> Option<u64> {
         .flatten()
 }
 
-/// Parses a time: `500ms`, `30s`, `5m`. `0` gives `None`.
+/// Splits `64KiB` into `64` and `kib`.
+fn split_unit(text: &str) -> (&str, String) {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    (digits, text[digits.len()..].to_ascii_lowercase())
+}
+
+/// The form of a time, without 0.
+pub(crate) const TIME: &str = "a time as in 500ms, 30s, 5m, 1h or 1d, up to 30d";
+
+/// Parses a time: `500ms`, `30s`, `5m`, `1h`, `1d`. `0`, with a unit or without, gives `None`.
 pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
-    const LONGEST: u64 = 30 * 24 * 60 * 60 * 1000; // 30 days
-    if text == "0" {
-        return Ok(None);
-    }
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    const LONGEST: u64 = 30 * DAY;
 
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
-    let split = units
-        .iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (digits, unit) = split_unit(text);
+    let factor = match unit.as_str() {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        "d" => Some(DAY),
+        // Only 0 means the same in each unit.
+        "" if number(digits) == Some(0) => Some(1),
+        _ => None,
+    };
 
-    split
-        .and_then(|(digits, factor)| number(digits)?.checked_mul(*factor))
-        .filter(|milliseconds| (1..=LONGEST).contains(milliseconds))
-        .map(|milliseconds| Some(Duration::from_millis(milliseconds)))
-        .ok_or_else(|| "a time as in 500ms, 30s or 5m, up to 43200m, or 0".to_owned())
+    factor
+        .and_then(|factor| number(digits)?.checked_mul(factor))
+        .filter(|milliseconds| *milliseconds <= LONGEST)
+        .map(|milliseconds| (milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
+        .ok_or_else(|| format!("{TIME}, or 0"))
 }
 
 /// Parses `all`, which gives an empty list, or networks with commas between them.
 pub(crate) fn networks(text: &str) -> Result<Vec<IpNetwork>, String> {
-    if text == "all" {
+    if text.eq_ignore_ascii_case("all") {
         return Ok(Vec::new());
     }
 
@@ -72,69 +101,17 @@ pub(crate) fn networks(text: &str) -> Result<Vec<IpNetwork>, String> {
         .map_err(|error| format!("all, or networks as in 10.0.0.0/8,::1: {error}"))
 }
 
-/// Parses one of a few words.
+/// Parses one of a few words, in any case.
 pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     choices
         .iter()
-        .find(|(name, _)| *name == text)
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
         .map(|(_, value)| *value)
         .ok_or_else(|| {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            format!("one of: {}", names.join(", "))
+            let hint = did_you_mean(text, names.iter().copied());
+            format!("one of: {}{hint}", names.join(", "))
         })
-}
-
-/// Parses a terminator: a name, `length:N`, or bytes with escapes.
-pub(crate) fn terminator(text: &str) -> Result<Terminator, String> {
-    match text {
-        "crlf" => Ok(Terminator::CRLF),
-        "lf" => Ok(Terminator::from(b"\n")),
-        "nul" => Ok(Terminator::from(b"\0")),
-        "none" => Ok(Terminator::None),
-        "" => Err("crlf, lf, nul, none, length:N, or bytes; for no terminator say none".to_owned()),
-        _ => match text.strip_prefix("length:") {
-            Some(length) => count(length, 1..=u64::MAX)
-                .map(Terminator::from)
-                .map_err(|form| format!("length:N, N {form}")),
-            None => unescape(text).map(Terminator::from),
-        },
-    }
-}
-
-/// Returns the bytes of a text, and those behind its escapes `\r \n \t \0 \\ \xHH`.
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-
-    while let Some((before, after)) = rest.split_once('\\') {
-        bytes.extend_from_slice(before.as_bytes());
-
-        let hex = after.strip_prefix('x').and_then(|after| after.get(..2));
-        let hex = hex.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-
-        let (byte, length) = match (
-            after.bytes().next(),
-            hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()),
-        ) {
-            (Some(b'r'), _) => (b'\r', 1),
-            (Some(b'n'), _) => (b'\n', 1),
-            (Some(b't'), _) => (b'\t', 1),
-            (Some(b'0'), _) => (b'\0', 1),
-            (Some(b'\\'), _) => (b'\\', 1),
-            (_, Some(byte)) => (byte, 3),
-            _ => {
-                return Err(
-                    r"bytes in which a backslash begins one of \r \n \t \0 \\ \xHH".to_owned(),
-                );
-            }
-        };
-
-        bytes.push(byte);
-        rest = &after[length..];
-    }
-
-    bytes.extend_from_slice(rest.as_bytes());
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -142,41 +119,73 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_bytes_with_or_without_a_binary_unit() {
+    fn sizes_are_bytes_with_or_without_a_unit() {
         let good = [
             ("1", 1),
             ("65536", 65536),
-            ("64KiB", 65536),
-            ("2MiB", 2 << 20),
             ("007", 7),
+            ("512B", 512),
+            ("64k", 65536),
+            ("64K", 65536),
+            ("64KB", 65536),
+            ("64kb", 65536),
+            ("64KiB", 65536),
+            ("64kib", 65536),
+            ("2m", 2 << 20),
+            ("2MB", 2 << 20),
+            ("2MiB", 2 << 20),
+            ("1G", 1 << 30),
+            ("1gb", 1 << 30),
+            ("1GiB", 1 << 30),
         ];
         for (text, bytes) in good {
             assert_eq!(size(text, 1..=1 << 30), Ok(bytes), "{text}");
         }
+
         let bad = [
             "",
             "KiB",
             "0",
+            "0k",
             "-1",
             "+1",
             "1 KiB",
-            "1kib",
-            "1KB",
+            "1Ki",
+            "1KBs",
+            "1T",
+            "1iB",
             "1.5MiB",
             "0x10",
             "2147483648",
+            "2GiB",
             "1e3",
+            "1kk",
+            "1é",
+            "99999999999999999999",
+            "18446744073709551615MiB",
+            "17179869184G",
         ];
-        for text in bad
-            .into_iter()
-            .chain(["99999999999999999999", "18446744073709551615MiB"])
-        {
-            assert!(
-                size(text, 1..=1 << 30)
-                    .unwrap_err()
-                    .contains("from 1 to 1073741824"),
-                "{text}"
-            );
+        for text in bad {
+            let form = size(text, 1..=1 << 30).expect_err(text);
+            assert!(form.contains("from 1 to 1GiB"), "{text}: {form}");
+        }
+    }
+
+    #[test]
+    fn a_size_prints_in_the_largest_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1, "1"),
+            (1000, "1000"),
+            (1024, "1KiB"),
+            (1025, "1025"),
+            (65536, "64KiB"),
+            (1 << 20, "1MiB"),
+            (1 << 30, "1GiB"),
+            (u64::MAX, "18446744073709551615"),
+        ] {
+            assert_eq!(readable(bytes), text);
+            assert_eq!(size(text, 0..=u64::MAX), Ok(bytes));
         }
     }
 
@@ -184,41 +193,54 @@ mod tests {
     fn times_have_a_unit() {
         let good = [
             ("1ms", 1),
-            ("500ms", 500),
+            ("500MS", 500),
             ("30s", 30_000),
+            ("30S", 30_000),
             ("5m", 300_000),
+            ("5M", 300_000),
+            ("1h", 3_600_000),
+            ("1H", 3_600_000),
+            ("1d", 86_400_000),
+            ("30D", 2_592_000_000),
             ("43200m", 2_592_000_000),
         ];
         for (text, milliseconds) in good {
-            assert_eq!(
-                duration(text),
-                Ok(Some(Duration::from_millis(milliseconds)))
-            );
+            let time = Duration::from_millis(milliseconds);
+            assert_eq!(duration(text), Ok(Some(time)), "{text}");
         }
-        assert_eq!(duration("0"), Ok(None));
+
+        for text in ["0", "00", "0ms", "0s", "0m", "0h", "0d"] {
+            assert_eq!(duration(text), Ok(None), "{text}");
+        }
+
         for text in [
             "",
             "s",
             "ms",
             "30",
-            "0s",
-            "0ms",
             "-1s",
             "+1s",
             "1.5s",
             "1 s",
-            "1h",
-            "1S",
+            "1w",
+            "1us",
+            "1hs",
+            "1h30m",
             "43201m",
+            "31d",
             "18446744073709551615m",
+            "213503982335d",
+            "é",
         ] {
-            assert!(duration(text).is_err(), "{text}");
+            let form = duration(text).expect_err(text);
+            assert!(form.ends_with("up to 30d, or 0"), "{text}: {form}");
         }
     }
 
     #[test]
     fn networks_are_a_list_or_all() {
         assert_eq!(networks("all"), Ok(Vec::new()));
+        assert_eq!(networks("ALL"), Ok(Vec::new()));
         assert_eq!(networks("10.0.0.0/8,::1").map(|list| list.len()), Ok(2));
         for text in [
             "",
@@ -233,38 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn terminators_are_names_lengths_or_escaped_bytes() {
-        let good: [(&str, Terminator); 11] = [
-            ("crlf", Terminator::CRLF),
-            ("lf", "\n".into()),
-            ("nul", "\0".into()),
-            ("none", Terminator::None),
-            ("length:1", 1.into()),
-            ("length:65536", 65536.into()),
-            (r"\r\n", Terminator::CRLF),
-            (r"\r\n.\r\n", "\r\n.\r\n".into()),
-            (r"a\\\x00\xFf\tz\0", b"a\\\0\xff\tz\0".into()),
-            ("END", "END".into()),
-            ("é", "é".into()),
-        ];
-        for (text, expected) in good {
-            assert_eq!(terminator(text), Ok(expected), "{text}");
-        }
-        for text in [
-            "",
-            "\\",
-            r"\q",
-            r"\x",
-            r"\x1",
-            r"\xgg",
-            r"\x+1",
-            r"\xé",
-            "length:",
-            "length:0",
-            "length:-1",
-            "length:1KiB",
-        ] {
-            assert!(terminator(text).is_err(), "{text}");
+    fn a_choice_is_taken_in_any_case_and_the_nearest_named() {
+        let choices = [("close", 1), ("discard", 2)];
+        assert_eq!(choice("close", &choices), Ok(1));
+        assert_eq!(choice("Discard", &choices), Ok(2));
+
+        let form = choice("clsoe", &choices).unwrap_err();
+        assert_eq!(form, "one of: close, discard; did you mean close?");
+        for text in ["", "other"] {
+            let form = choice(text, &choices).unwrap_err();
+            assert_eq!(form, "one of: close, discard", "{text}");
         }
     }
 }

@@ -223,7 +223,13 @@ fn the_worst_input_takes_no_more_than_20_times_as_long() {
     let almost = "a".repeat(2000);
     let terminator = almost.clone() + "b";
     let options = ["--max-connections", "2", "--max-message", "32MiB"];
-    let server = ServerProcess::starts(&[&options[..], &["--terminator", &terminator]].concat());
+    let server = ServerProcess::starts(
+        &[
+            &options[..],
+            &["--terminator", &format!("bytes:{terminator}")],
+        ]
+        .concat(),
+    );
     let usual = [garbage(16 * MIB), terminator.clone().into()].concat();
     let usual = time_of_echo(&server, &usual);
     let endless = "a".repeat(16 * MIB) + "b";

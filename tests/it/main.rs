@@ -32,6 +32,7 @@ mod shutdown;
 mod signals;
 mod time_limits;
 mod wire;
+mod words;
 
 /// A test that takes longer ends the run: see `support/time_limit.rs`. The slowest one takes some
 /// seconds on an idle machine.

@@ -282,7 +282,7 @@ fn a_terminator_can_be_any_bytes() {
         ("crlf", b"\r\n", b"\r \n\r"),
         ("lf", b"\n", b"\r \r"),
         ("nul", b"\0", b"0\r\n"),
-        ("END", b"END", b"EEN EN"),
+        ("bytes:END", b"END", b"EEN EN"),
         (r"\r\n.\r\n", b"\r\n.\r\n", b"\r\n..\r\n"),
         (r"\xff\x00", b"\xff\0", b"\xff\xff"),
     ];
@@ -407,7 +407,7 @@ fn cuts_do_not_change_the_verdict_at_the_limit() {
 
 #[test]
 fn the_terminator_does_not_count_toward_the_limit() {
-    let server = ServerProcess::starts(&["--max-message", "1", "--terminator", "END"]);
+    let server = ServerProcess::starts(&["--max-message", "1", "--terminator", "bytes:END"]);
     let mut peer = server.client();
     peer.sends("EENDxENDEND").expects("EENDxENDEND");
     peer.sends("ENEND")

@@ -69,7 +69,13 @@ fn parse<'a>(arguments: impl IntoIterator<Item = &'a [u8]>, variables: &[&[u8]])
             assert!(!text.trim().is_empty());
             None
         }
-        Ok(accepted) => Some(format!("{accepted:?}")),
+        Ok(Invocation::PrintConfig(text)) => {
+            assert!(text.starts_with("# "));
+            None
+        }
+        // The same settings can have other sources.
+        Ok(Invocation::Serve(settings, _)) => Some(format!("{settings:?}")),
+        Ok(Invocation::Ping(settings)) => Some(format!("{settings:?}")),
         Err(error) => {
             let line = cli::one_line(error);
             assert!(!line.trim().is_empty() && !line.contains(char::is_control));
@@ -93,11 +99,11 @@ static OPTIONS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 fn a_terminator_prints_as_the_command_line_takes_it(bytes: &[u8]) {
-    // Known gaps: quotes are printed with a backslash, which the command line does not take, and
-    // bytes that spell another terminator are printed as they are.
-    let names: [&[u8]; 4] = [b"crlf", b"lf", b"nul", b"none"];
-    if names.contains(&bytes)
-        || bytes.starts_with(b"length:")
+    // Known gaps: quotes are printed with a backslash, which the command line does not take. Bytes
+    // that spell a word are printed as they are, but the command line takes them for a keyword.
+    let is_word = |byte: &u8| byte.is_ascii_alphabetic() || b" +-_/,:".contains(byte);
+    if bytes.iter().all(is_word)
+        || bytes.contains(&b':')
         || bytes.contains(&b'\'')
         || bytes.contains(&b'"')
     {
@@ -118,8 +124,11 @@ fn a_unit_multiplies(text: &str) {
     for (option, unit, factor, smaller_unit) in [
         ("--max-message", "KiB", 1024, ""),
         ("--max-message", "MiB", 1024, "KiB"),
+        ("--max-message", "g", 1024, "M"),
         ("--grace", "s", 1000, "ms"),
         ("--grace", "m", 60, "s"),
+        ("--grace", "H", 60, "m"),
+        ("--grace", "d", 24, "h"),
     ] {
         let of = |number, unit| parse([format!("{option}={number}{unit}").as_bytes()], &[]);
         let multiplied = number.checked_mul(factor);
