@@ -4,6 +4,7 @@ mod activation;
 mod advice;
 mod arguments;
 mod article_logger;
+mod awaited_echo;
 mod command;
 mod complaint;
 mod completions;

@@ -15,11 +15,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use synchat::{
-    Address, Chat, CloseReason, Handler, HandlerResult, Limits, Signal, Signals, Terminator,
-    connect,
+    Address, Chat, Handler, HandlerResult, Limits, Signal, Signals, Terminator, connect,
 };
 
 use super::advice::advise;
+use super::awaited_echo::{Awaited, distinct_line};
 use super::complain;
 use super::ping_options::PingSettings;
 use super::supervisor::ONE_REQUEST;
@@ -56,7 +56,7 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<u8, String> {
             Err(error) => Some(Loss::NotSent(advise(&error))),
         };
         // Without a loss the connection ended after the last echo.
-        goes_on = loss.is_some_and(|why| pings.conclude(Err(why)));
+        goes_on = loss.is_some_and(|why| pings.note_outcome(Err(why)));
     }
 
     finish(&tally, address)
@@ -148,24 +148,9 @@ struct Pings<'a> {
     awaited: Option<Awaited>,
 }
 
-/// An echo that has not come yet.
-struct Awaited {
-    /// The line, without its terminator.
-    line: Vec<u8>,
-    since: Instant,
-    /// The number of bytes that have come.
-    received: usize,
-    /// The first of those bytes.
-    excerpt: Vec<u8>,
-    is_wrong: bool,
-}
-
-/// The length of an excerpt, which is enough to recognise an error message.
-const EXCERPT: usize = 80;
-
 impl Pings<'_> {
     /// Notes the outcome of a line. Returns whether there is another line, after the pause before it.
-    fn conclude(&mut self, outcome: Result<Duration, Loss>) -> bool {
+    fn note_outcome(&mut self, outcome: Result<Duration, Loss>) -> bool {
         let is_printed = lock(self.tally).add(self.number, outcome);
         self.number += 1;
 
@@ -188,7 +173,7 @@ impl Pings<'_> {
             }
         };
 
-        let mut line = line(self.number, size as usize - end.len(), end);
+        let mut line = distinct_line(self.number, size as usize - end.len(), end);
         line.extend_from_slice(end);
 
         let since = Instant::now();
@@ -196,13 +181,7 @@ impl Pings<'_> {
         lock(self.tally).sent();
 
         line.truncate(line.len() - end.len());
-        self.awaited = Some(Awaited {
-            line,
-            since,
-            received: 0,
-            excerpt: Vec::new(),
-            is_wrong: false,
-        });
+        self.awaited = Some(Awaited::new(line, since));
         Ok(())
     }
 }
@@ -219,8 +198,7 @@ impl Handler for Client<'_, '_> {
     fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult {
         if let Some(echo) = &mut self.0.awaited {
             echo.take(data);
-            let is_seen_enough = echo.is_wrong && echo.received > EXCERPT;
-            if is_seen_enough || echo.since.elapsed() > self.0.settings.timeout {
+            if echo.is_hopeless() || echo.age() > self.0.settings.timeout {
                 chat.close_when_done();
             }
         }
@@ -233,154 +211,18 @@ impl Handler for Client<'_, '_> {
             return Ok(());
         };
 
-        let time = echo.since.elapsed();
-        echo.is_wrong |= echo.received != echo.line.len();
-        if echo.is_wrong || time > timeout {
+        let time = echo.age();
+        if !echo.is_right() || time > timeout {
             chat.close_when_done();
             return Ok(());
         }
 
         self.0.awaited = None;
-        if self.0.conclude(Ok(time)) {
+        if self.0.note_outcome(Ok(time)) {
             self.0.send(chat)
         } else {
             chat.close_when_done();
             Ok(())
-        }
-    }
-}
-
-impl Awaited {
-    fn take(&mut self, data: &[u8]) {
-        let expected = self.line.get(self.received..).unwrap_or_default();
-        self.is_wrong |= !expected.starts_with(data);
-        self.received += data.len();
-
-        let room = EXCERPT - self.excerpt.len();
-        self.excerpt.extend(data.iter().take(room));
-    }
-
-    /// Says why the echo did not come back right, after the conversation ended for this reason.
-    fn loss(&self, reason: &CloseReason, timeout: Duration) -> Loss {
-        if let Some(refusal) = self.refusal() {
-            return Loss::Refused(refusal);
-        }
-
-        Loss::Lost(match reason {
-            _ if self.is_wrong => {
-                let is_cut = self.received > self.excerpt.len();
-                let cut = if is_cut { "..." } else { "" };
-                format!("wrong echo: {}{cut}", self.excerpt.escape_ascii())
-            }
-            // The client closes early only when the echo is wrong or late.
-            CloseReason::Idle { .. }
-            | CloseReason::MessageDeadline { .. }
-            | CloseReason::WriteStall
-            | CloseReason::ClosedByHandler => format!("no echo within {timeout:?}"),
-            _ => format!("connection closed: {reason}"),
-        })
-    }
-
-    /// Returns the words of a server that refused the connection.
-    fn refusal(&self) -> Option<String> {
-        let line = str::from_utf8(&self.excerpt).ok()?.trim_end();
-        let words = line.strip_prefix("error: ")?;
-        let is_refusal = REFUSALS.iter().any(|start| words.starts_with(start));
-        is_refusal.then(|| words.to_owned())
-    }
-}
-
-/// The beginnings of the lines of a server that refuses a connection.
-const REFUSALS: [&str; 3] = [
-    "too many connections",
-    "not allowed from this address",
-    "too busy",
-];
-
-/// Makes a line that differs from its neighbours.
-///
-/// The shortest line has only the last digits of the number. Longer lines have the whole number and
-/// the name of the program, and then letters.
-///
-/// The line does not contain the first byte of the terminator, which can be a letter. So no
-/// terminator begins inside the line.
-fn line(number: u64, length: usize, terminator: &[u8]) -> Vec<u8> {
-    const FILLER: &[u8] = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    const IN_PLACE_OF_THAT_BYTE: u8 = b'_';
-
-    let text = format!("synchat ping {number}");
-    let from = text.len().saturating_sub(length);
-    let bytes = text
-        .bytes()
-        .skip(from)
-        .chain(FILLER.iter().copied().cycle());
-
-    bytes
-        .take(length)
-        .map(|byte| match terminator.first() {
-            Some(first) if *first == byte => IN_PLACE_OF_THAT_BYTE,
-            _ => byte,
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use synchat::Refusal;
-
-    use super::*;
-
-    #[test]
-    fn every_refusal_of_a_server_is_recognised() {
-        let refusals = [
-            Refusal::NotAllowed,
-            Refusal::Full { limit: 7 },
-            Refusal::AddressFull { limit: 1 << 20 },
-            Refusal::NoThread,
-        ];
-        let echo = |text: String| {
-            let mut echo = Awaited {
-                line: b"line".to_vec(),
-                since: Instant::now(),
-                received: 0,
-                excerpt: Vec::new(),
-                is_wrong: false,
-            };
-            echo.take(text.as_bytes());
-            echo
-        };
-
-        for refusal in refusals {
-            let found = echo(format!("error: {refusal}")).refusal();
-            assert_eq!(found, Some(refusal.to_string()));
-        }
-        for other in [
-            "error: too slow",
-            "too many connections",
-            "error: message longer",
-        ] {
-            assert_eq!(echo(other.to_owned()).refusal(), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_line_tells_its_number_as_far_as_there_is_room() {
-        assert_eq!(line(12, 20, b"\r\n"), b"synchat ping 12 abcd");
-        assert_eq!(line(12, 15, b"\r\n"), b"synchat ping 12");
-        assert_eq!(line(12, 4, b"\r\n"), b"g 12");
-        assert_eq!(line(12, 1, b"\r\n"), b"2");
-        assert_eq!(line(1, 1000, b"").len(), 1000);
-    }
-
-    #[test]
-    fn no_terminator_begins_within_a_line() {
-        for byte in 0..=u8::MAX {
-            for end in [&[byte][..], &[byte, byte], &[byte, b'a']] {
-                let text = line(1_234_567_890, 200, end);
-                assert!(!text.contains(&byte), "{byte}");
-                // The replacement must not make two lines equal.
-                assert_ne!(line(1, 2, end), line(2, 2, end), "{byte}");
-            }
         }
     }
 }
