@@ -11,14 +11,18 @@ use std::time::Duration;
 mod support;
 mod system;
 
+mod blame;
 mod book_keeping;
 mod deploy;
 mod disks;
 mod faults;
+mod giving_up;
 mod limits;
+mod room;
 mod scale;
 mod shells;
 mod signals;
+mod sockets;
 
 /// A test that takes longer ends the run: see `../it/support/time_limit.rs`.
 const TIME_LIMIT: Duration = Duration::from_secs(600);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -299,4 +300,70 @@ pub(crate) fn bash_client(address: SocketAddr) -> String {
         r#"exec 3<>/dev/tcp/{ip}/{port} || exit 1
            ask() {{ printf '%s\r\n' "$1" >&3; IFS= read -r -t 10 reply <&3 || exit 2; echo "$reply"; }}"#
     )
+}
+
+/// A control group of one kind (cgroup v1), which processes can be put into, and gone with its test.
+pub(crate) struct Group(PathBuf);
+
+impl Group {
+    /// Makes one, as root, where this kind is mounted.
+    #[track_caller]
+    pub(crate) fn new(kind: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("synchat-{}-{number}", std::process::id());
+        let path = Path::new("/sys/fs/cgroup").join(kind).join(name);
+        Self::at(path)
+    }
+
+    /// One in it.
+    #[track_caller]
+    pub(crate) fn inner(&self) -> Self {
+        Self::at(self.0.join("inner"))
+    }
+
+    #[track_caller]
+    fn at(path: PathBuf) -> Self {
+        fs::create_dir(&path)
+            .unwrap_or_else(|error| panic!("{}: cannot be made: {error}", path.display()));
+        Self(path)
+    }
+
+    /// Sets one of its numbers or states.
+    #[track_caller]
+    pub(crate) fn set(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value)
+            .unwrap_or_else(|error| panic!("{file} cannot be {value}: {error}"));
+    }
+
+    /// One of its numbers or states.
+    #[track_caller]
+    pub(crate) fn get(&self, file: &str) -> String {
+        let text = fs::read_to_string(self.0.join(file)).expect("it is there");
+        text.trim_end().to_owned()
+    }
+
+    pub(crate) fn takes(&self, process: u32) {
+        self.set("cgroup.procs", &process.to_string());
+    }
+
+    /// A command that runs a program in it.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = tool("sh");
+        let script = r#"echo $$ >"$1"/cgroup.procs && shift && exec "$@""#;
+        command.args(["-c", script, "sh"]).arg(&self.0).arg(program);
+        command
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Not while a process is in it, or its end is not over.
+        for _ in 0..200 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

@@ -13,6 +13,8 @@ strace strace
 prlimit util-linux
 unshare util-linux
 nsenter util-linux
+setpriv util-linux
+mount mount
 chroot coreutils
 timeout coreutils
 sysctl procps

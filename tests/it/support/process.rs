@@ -410,3 +410,45 @@ impl Drop for Directory {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// The variable that tells a test that it runs in a process of its own, and what to do there.
+const PLAN: &str = "SYNCHAT_TEST_PLAN";
+
+/// What a test is to do, where it runs in a process of its own.
+pub(crate) fn plan() -> Option<String> {
+    env::var(PLAN).ok()
+}
+
+/// Runs this test once more in a process of its own, which a fault can end without the other tests.
+/// Says how that ended, if it was not well.
+pub(crate) fn fails_alone(test: &str, plan: &str) -> Option<String> {
+    let own = env::current_exe().expect("a test has a program");
+    let mut command = Command::new(own);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.env(PLAN, plan).env("RUST_BACKTRACE", "0");
+    command.stdin(Stdio::null());
+    let output = run_to_its_end(&mut command);
+    let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+    if output.status.success() && ran {
+        return None;
+    }
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    Some(format!("{plan}: {}: {stdout}{stderr}", output.status))
+}
+
+/// The states of the TCP connections of this port of 127.0.0.1, as the kernel numbers them, also of
+/// those that no process holds any more.
+pub(crate) fn tcp_states(port: u16) -> Vec<u8> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("there is a table");
+    let local = format!("0100007F:{port:04X}");
+    let rows = table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_ours = fields.next() == Some(&local);
+        let state = fields
+            .nth(1)
+            .and_then(|state| u8::from_str_radix(state, 16).ok());
+        state.filter(|_| is_ours)
+    });
+    rows.collect()
+}
