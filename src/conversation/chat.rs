@@ -38,7 +38,7 @@ impl Chat {
     /// Sets the terminator, from the very next byte on, also within bytes that were read already.
     ///
     /// As in asynchat, a count holds for one message. A byte string holds until you set another
-    /// terminator.
+    /// terminator. A count of 0 is an empty message: `found_terminator` follows at once.
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         self.terminator = terminator.into();
         self.has_new_terminator = true;

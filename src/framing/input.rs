@@ -74,8 +74,13 @@ impl<R: Read> Input<R> {
         self.reader.consume(self.reader.buffer().len());
     }
 
-    /// Reads once, when no bytes are at hand. Returns how many came; 0 is the end of the stream.
+    /// Reads once, if no bytes are at hand. Returns how many are at hand then; 0 is the end of the
+    /// stream.
     pub(crate) fn fill(&mut self) -> io::Result<usize> {
+        if !self.returned.is_empty() {
+            return Ok(self.chunk().len());
+        }
+
         self.reader.fill_buf().map(<[u8]>::len)
     }
 }

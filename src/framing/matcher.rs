@@ -9,7 +9,7 @@
 //! possible beginning. Bytes that may belong to a terminator must be held back at the end of a
 //! chunk. They equal the needle's own first bytes, so the matcher keeps only their number.
 //!
-//! The cost: if the needle begins with a byte that is frequent in the data, the search goes byte by
+//! The cost comes if the needle begins with a byte that is frequent in the data, the search goes byte by
 //! byte, at about 1 ns each. A search for the needle's rarest byte (as in the `memchr` package's
 //! `memmem`) would be faster there, but one number could not carry its state over chunks.
 
@@ -23,7 +23,7 @@ use super::byte_search::skip_through;
 /// Invariants:
 /// - `borders` has an entry for each byte of `needle`, and `borders[i] <= i`.
 /// - The bytes that are held back equal `needle[..held]`.
-/// - `held == needle.len()` means that the needle was found.
+/// - `held == needle.len()`, and not 0, means that the needle was found.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
     /// The byte string to find. Empty only before the first [`set_needle`](Self::set_needle).

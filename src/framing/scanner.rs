@@ -10,7 +10,7 @@
 //! `handle_read` and `recv`. But asynchat copies the rest of its buffer at every message
 //! (`self.ac_in_buffer = self.ac_in_buffer[index+terminator_len:]`), which is quadratic.
 //!
-//! The cost: an event borrows the scanner, so a caller that wants to keep data must copy it.
+//! The cost is that an event borrows the scanner. A caller that wants to keep data must copy it.
 
 use std::io::{self, ErrorKind, Read};
 use std::mem;
@@ -60,9 +60,8 @@ pub enum Event<'a> {
 /// ```
 // Invariants:
 // - `matcher` holds bytes only while `awaited` is `Match`.
-// - `awaited` is `Count(0)` only while `is_whole`.
-// - `message.length` is 0 while `awaited` is `Nothing`, unless `is_whole`.
-// - `lent` is at most the length of the chunk, and 0 while `is_whole` was not yet reported.
+// - `awaited` is `Count(0)` only from the time when it is set to the next event.
+// - `lent` is at most the length of the chunk.
 #[derive(Debug)]
 pub struct Scanner<R> {
     input: Input<R>,
@@ -79,6 +78,8 @@ pub struct Scanner<R> {
     max_message: u64,
     /// The reader is at its end.
     at_end: bool,
+    /// How many empty messages by count there were in a row, with no byte between them.
+    empty_in_a_row: u32,
 }
 
 /// The condition that ends the message.
@@ -86,7 +87,7 @@ pub struct Scanner<R> {
 enum Awaited {
     /// The matcher finds its needle.
     Match,
-    /// This many bytes more arrive.
+    /// This many bytes more arrive. With 0, the message is complete at once.
     Count(u64),
     /// No message ends.
     Nothing,
@@ -95,7 +96,7 @@ enum Awaited {
 /// The message that is arriving.
 #[derive(Debug, Default)]
 struct Message {
-    /// How many messages ended before it.
+    /// Differs from that of every other message of this scanner.
     number: u64,
     /// Its bytes so far, without its terminator.
     length: u64,
@@ -121,6 +122,7 @@ impl<R: Read> Scanner<R> {
             lent: 0,
             max_message,
             at_end: false,
+            empty_in_a_row: 0,
         }
     }
 
@@ -140,9 +142,9 @@ impl<R: Read> Scanner<R> {
                 self.matcher.set_needle(bytes);
                 Awaited::Match
             }
-            Terminator::Length(count) => Awaited::Count(count.get()),
+            Terminator::Length(count) => Awaited::Count(*count),
             Terminator::None => {
-                self.message.forget();
+                self.message.abandon();
                 Awaited::Nothing
             }
         };
@@ -162,7 +164,14 @@ impl<R: Read> Scanner<R> {
 
             // How many bytes are surely data, and how much of the chunk does that use up?
             let chunk = self.input.chunk();
+            let has_end = !matches!(self.awaited, Awaited::Nothing);
             let (data, used) = match &mut self.awaited {
+                // An empty message needs no input.
+                Awaited::Count(0) => {
+                    self.empty_in_a_row += 1;
+                    (self.awaited, self.is_whole) = (Awaited::Nothing, true);
+                    continue;
+                }
                 _ if chunk.is_empty() && !self.at_end => return None,
                 _ if chunk.is_empty() => match self.matcher.release() {
                     0 => {
@@ -181,7 +190,10 @@ impl<R: Read> Scanner<R> {
                     let most = usize::try_from(*left).unwrap_or(usize::MAX);
                     let taken = chunk.len().min(most);
                     *left -= taken as u64;
-                    self.is_whole = *left == 0;
+                    if *left == 0 {
+                        // A count holds for one message.
+                        (self.awaited, self.is_whole) = (Awaited::Nothing, true);
+                    }
                     (Data::Chunk(taken), taken)
                 }
                 Awaited::Nothing => (Data::Chunk(chunk.len()), chunk.len()),
@@ -189,7 +201,8 @@ impl<R: Read> Scanner<R> {
 
             // Without a terminator there is no message that could be too long.
             let (Data::Held(bytes) | Data::Chunk(bytes)) = data;
-            if !matches!(self.awaited, Awaited::Nothing) {
+            self.empty_in_a_row = 0;
+            if has_end {
                 self.message.length += bytes as u64;
             }
 
@@ -214,17 +227,10 @@ impl<R: Read> Scanner<R> {
     /// Goes on to the next message.
     #[inline]
     fn end_message(&mut self) -> Event<'static> {
-        match self.awaited {
-            Awaited::Match => self.matcher.reset(),
-            // A count holds for one message. Another count was set after this one was complete.
-            Awaited::Count(0) => self.awaited = Awaited::Nothing,
-            Awaited::Count(_) | Awaited::Nothing => {}
-        }
-
+        self.matcher.reset();
         self.is_whole = false;
         let was_too_long = self.message.is_too_long;
-        self.message.forget();
-        self.message.number += 1;
+        self.message.abandon();
 
         if was_too_long {
             Event::EndOfTooLong
@@ -276,14 +282,25 @@ impl<R: Read> Scanner<R> {
         if !self.is_whole {
             self.matcher.reset();
         }
-        self.message.forget();
+        self.message.abandon();
+    }
+
+    /// Returns true if no terminator is in force: none was set, or a count is used up.
+    pub(crate) fn has_no_terminator(&self) -> bool {
+        matches!(self.awaited, Awaited::Nothing)
+    }
+
+    /// Returns how many empty messages by count there were in a row, with no byte between them.
+    pub(crate) fn empty_in_a_row(&self) -> u32 {
+        self.empty_in_a_row
     }
 }
 
 impl Message {
-    /// Forgets the bytes that have come so far.
+    /// Leaves this message, whole or not, and goes on to the next one.
     #[inline]
-    fn forget(&mut self) {
+    fn abandon(&mut self) {
+        self.number += 1;
         self.length = 0;
         self.is_too_long = false;
     }

@@ -1,26 +1,28 @@
 //! The terminator: the byte string, the byte count, or nothing, that ends a message.
 //!
 //! Python's `set_terminator` takes `bytes`, an `int` or `None`, and looks at the type at every read.
-//! Here the three are an enum. The values that asynchat takes for none (`b""` and `0`) become
-//! [`Terminator::None`] when they are converted, so a byte string always has a first byte.
+//! Here the three are an enum. Empty bytes become [`Terminator::None`] when they are converted, so a
+//! byte string always has a first byte.
+//!
+//! asynchat also takes a count of 0 for none. That makes a length-prefixed protocol deaf at its first
+//! empty frame. Here a count of 0 is an empty message.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU64;
 use std::ops::Deref;
 
 /// Ends the message that is being received.
 ///
 /// You make it by conversion: from `b"\r\n"`, a `str`, a `Vec<u8>` or a `String` for a byte string,
-/// from a `u64` for a count. Empty bytes and a count of 0 mean none, as in asynchat. A literal is not
-/// copied.
+/// from a `u64` for a count. Empty bytes mean none, as in asynchat. A count of 0 means an empty
+/// message, which is complete at once. A literal is not copied.
 ///
 /// ```
 /// use synchat::Terminator;
 ///
 /// assert_eq!(Terminator::from(b"\r\n"), Terminator::CRLF);
 /// assert_eq!(Terminator::from(""), Terminator::None);
-/// assert_eq!(Terminator::from(0), Terminator::None);
+/// assert_eq!(Terminator::from(5), Terminator::Length(5));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Terminator {
@@ -28,7 +30,7 @@ pub enum Terminator {
     Bytes(NonEmptyBytes),
     /// The message ends after this many bytes more. It holds for one message: once they have come,
     /// the terminator is [`None`](Self::None).
-    Length(NonZeroU64),
+    Length(u64),
     /// No message ends. Bytes are passed on as they arrive.
     #[default]
     None,
@@ -43,11 +45,36 @@ impl Terminator {
     /// internet end their lines with it.
     pub const CRLF: Self = Self::Bytes(NonEmptyBytes(Cow::Borrowed(b"\r\n")));
 
-    /// Takes `received` bytes of a message from a count. A count ends as none.
+    /// Takes `received` bytes of a message from a count. A count that is used up ends as none.
     pub(crate) fn advance(&mut self, received: u64) {
         if let Self::Length(count) = self {
-            *self = Self::from(count.get().saturating_sub(received));
+            *self = match count.saturating_sub(received) {
+                0 => Self::None,
+                left => Self::Length(left),
+            };
         }
+    }
+
+    /// Returns the text as one message, with this terminator at its end.
+    ///
+    /// Returns `None` if the peer could not take it for one message: if messages do not end with a
+    /// byte string, or if the terminator would already be found before the end.
+    ///
+    /// ```
+    /// use synchat::Terminator;
+    ///
+    /// assert_eq!(Terminator::CRLF.frame("sorry"), Some(b"sorry\r\n".to_vec()));
+    /// assert_eq!(Terminator::from("r").frame("sorry"), None);
+    /// assert_eq!(Terminator::from(5).frame("sorry"), None);
+    /// ```
+    pub fn frame(&self, text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        let Self::Bytes(end) = self else {
+            return None;
+        };
+
+        let message = [text.as_ref(), end].concat();
+        let first = message.windows(end.len()).position(|bytes| bytes == &**end);
+        (first == Some(message.len() - end.len())).then_some(message)
     }
 
     fn from_bytes(bytes: Cow<'static, [u8]>) -> Self {
@@ -69,7 +96,7 @@ impl Deref for NonEmptyBytes {
 
 impl From<u64> for Terminator {
     fn from(count: u64) -> Self {
-        NonZeroU64::new(count).map_or(Self::None, Self::Length)
+        Self::Length(count)
     }
 }
 
@@ -119,13 +146,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_bytes_and_a_count_of_zero_mean_none() {
-        let nothings: [Terminator; 6] = [
+    fn empty_bytes_mean_none() {
+        let nothings: [Terminator; 5] = [
             b"".into(),
             "".into(),
             Vec::new().into(),
             String::new().into(),
-            0.into(),
             Terminator::default(),
         ];
         assert!(nothings.iter().all(|nothing| *nothing == Terminator::None));

@@ -8,7 +8,6 @@
 //! Talk to it: `nc -C 127.0.0.1 7007`.
 
 use std::fmt;
-use std::io::Write;
 
 use super::NamedHandler;
 use crate::conversation::{Chat, CloseReason, Handler, HandlerResult};
@@ -51,18 +50,14 @@ impl Echo {
         Ok(())
     }
 
-    /// Sends an error line, but only where messages end with a byte string. Elsewhere the peer could
-    /// not tell the error from an echo.
+    /// Sends an error line, if the peer can tell it from an echo.
     fn send_error(&mut self, error: fmt::Arguments<'_>, chat: &mut Chat) -> HandlerResult {
         self.ibuffer.clear();
 
-        match self.terminator {
-            Terminator::Bytes(_) => {
-                write!(self.ibuffer, "error: {error}")?;
-                self.send_data(chat)
-            }
-            Terminator::Length(_) | Terminator::None => Ok(()),
+        if let Some(line) = self.terminator.frame(format!("error: {error}")) {
+            chat.push(line)?;
         }
+        Ok(())
     }
 }
 

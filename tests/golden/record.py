@@ -44,6 +44,7 @@ DIFFERENCES = (
     "SetInCollectIsImmediate",
     "DiscardKeepsClose",
     "SendsBeforeReading",
+    "CountOfZeroIsAMessage",
 )
 
 HEADER = """\
@@ -224,6 +225,8 @@ class Revised(Recorder):
         self.differences = frozenset(differences)
         self.times_set = 0
         self.parsing = False
+        # A count of 0 was set, and its empty message was not told yet.
+        self.is_empty_due = False
         super().__init__(case)
 
     def is_closing(self):
@@ -237,13 +240,28 @@ class Revised(Recorder):
 
     def set_terminator(self, terminator):
         self.times_set += 1
+        is_zero = terminator == 0 and terminator is not None
+        self.is_empty_due = is_zero and "CountOfZeroIsAMessage" in self.differences
         super().set_terminator(terminator)
 
+    def tell_empty_messages(self):
+        """Empty messages need no input, so they come before it is read."""
+        self.parsing = True
+        while self.is_empty_due and not self.is_deaf():
+            self.parse()
+        self.parsing = False
+        if "SendsBeforeReading" in self.differences:
+            self.send_all()
+
     def handle_read(self):
+        if self.is_empty_due:
+            self.tell_empty_messages()
+            if self.is_deaf():
+                return
         data = self.recv(self.ac_in_buffer_size)
         self.ac_in_buffer += data
         self.parsing = True
-        while self.ac_in_buffer and not self.is_deaf() and self.parse():
+        while (self.ac_in_buffer or self.is_empty_due) and not self.is_deaf() and self.parse():
             pass
         if not data and self.ac_in_buffer and not self.is_deaf():
             self.end_with_tail()
@@ -258,6 +276,11 @@ class Revised(Recorder):
 
     def parse(self):
         """Goes on to the next callback or two. Returns False if it must read more first."""
+        if self.is_empty_due:
+            self.is_empty_due = False
+            self.terminator = 0
+            self.found_terminator()
+            return True
         terminator = self.terminator
         if not terminator:
             self.deliver(len(self.ac_in_buffer))

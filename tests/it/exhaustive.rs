@@ -49,7 +49,7 @@ fn oracle(stream: &[u8], terminators: &[Terminator]) -> Messages {
                 Some(at) => (&rest[..at], at + needle.len()),
                 None => return (messages, rest.to_vec()),
             },
-            Terminator::Length(count) => match rest.get(..count.get() as usize) {
+            Terminator::Length(count) => match rest.get(..*count as usize) {
                 Some(message) => (message, message.len()),
                 None => return (messages, rest.to_vec()),
             },
@@ -162,9 +162,13 @@ fn every_terminator_change_holds_from_the_next_byte() {
         ["aab", "2"],
         ["2", "aab"],
         ["1", "a"],
-        ["aa", "0"],
-        ["3", "0"],
+        ["aa", ""],
+        ["3", ""],
     ] {
+        check_all(b"ab", 10, &terminators(list));
+    }
+    // A count of 0 is an empty message.
+    for list in [["a", "0", "ab"], ["0", "2", "aab"], ["ab", "0", "3"]] {
         check_all(b"ab", 10, &terminators(list));
     }
     check_all(b"ab", 10, &terminators(["aa", "2", "aba", "1", "b"]));

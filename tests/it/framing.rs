@@ -112,10 +112,15 @@ fn close(reason: &str) -> Heard {
 use Heard::{Connect, Found};
 
 #[test]
-fn f1_empty_bytes_and_count_zero_are_no_terminator() {
+fn f1_empty_bytes_are_no_terminator() {
     check_plain("", b"a\r\n", &[data("a\r\n"), close("end-of-stream")]);
-    check_plain(0, b"a\r\n", &[data("a\r\n"), close("end-of-stream")]);
     check_plain(Terminator::None, b"", &[close("end-of-stream")]);
+}
+
+#[test]
+fn f9_a_count_of_0_is_an_empty_message() {
+    check_plain(0, b"a\r\n", &[Found, data("a\r\n"), close("end-of-stream")]);
+    check_plain(0, b"", &[Found, close("end-of-stream")]);
 }
 
 #[test]
@@ -218,7 +223,7 @@ fn f3_a_terminator_of_all_byte_values_is_found() {
 #[test]
 fn f4_a_new_terminator_governs_the_very_next_byte() {
     let case = Case {
-        stream: b"3;abc2;de0;\n4;wxyz",
+        stream: b"3;abc2;de0;4;wxyz",
         expected: &[
             data("3"),
             Found,
@@ -230,13 +235,17 @@ fn f4_a_new_terminator_governs_the_very_next_byte() {
             Found,
             data("0"),
             Found,
-            data("\n4;wxyz"),
+            Found,
+            data("4"),
+            Found,
+            data("wxyz"),
+            Found,
             close("end-of-stream"),
         ],
         limits: Limits::default(),
     };
     check(&case, || {
-        // This is how a length-prefixed protocol works. A length of 0 ends the framing.
+        // This is how a length-prefixed protocol works. A length of 0 is an empty body.
         let (mut digits, mut in_body) = (String::new(), false);
         move |heard, chat| {
             match heard {

@@ -52,10 +52,13 @@ enum Difference {
     /// all that was read is dealt with, and then all of it: `discard_buffers` finds more to drop
     /// among what was pushed since the last read, and nothing among what was pushed before it.
     SendsBeforeReading,
+    /// asynchat takes a count of 0 for no terminator. Here it is an empty message, and
+    /// `found_terminator` follows at once.
+    CountOfZeroIsAMessage,
 }
 
 impl Difference {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::LostTail,
         Self::ParsesOnAfterClose,
         Self::PushAfterCloseIsRefused,
@@ -64,6 +67,7 @@ impl Difference {
         Self::SetInCollectIsImmediate,
         Self::DiscardKeepsClose,
         Self::SendsBeforeReading,
+        Self::CountOfZeroIsAMessage,
     ];
 
     fn named(name: &str) -> Self {
@@ -262,8 +266,9 @@ impl Handler for Replay<'_> {
         let message = hexadecimal(&std::mem::take(&mut self.collected));
         let terminator = match chat.get_terminator() {
             Terminator::Bytes(bytes) => format!("b{}", hexadecimal(bytes)),
+            // asynchat does not tell a count of 0 from none.
+            Terminator::Length(0) | Terminator::None => "-".to_owned(),
             Terminator::Length(count) => format!("n{count}"),
-            Terminator::None => "-".to_owned(),
         };
         self.messages.push(format!("{message}@{terminator}"));
         self.act(&format!("f{}", self.messages.len() - 1), chat);
