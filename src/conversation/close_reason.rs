@@ -110,9 +110,8 @@ impl CloseReason {
         }
     }
 
-    /// Returns true if the peer may still be sending. To close at once could then reset the
-    /// connection and destroy the last reply on its way (RFC 1122, section 4.2.2.13).
-    pub(crate) fn leaves_peer_talking(&self) -> bool {
+    /// Returns how to part from the peer.
+    pub(crate) fn parting(&self) -> Parting {
         match self {
             Self::ClosedByHandler
             | Self::MessageTooLong { .. }
@@ -120,15 +119,23 @@ impl CloseReason {
             | Self::MessageDeadline { .. }
             | Self::HandlerError(_)
             | Self::HandlerPanic(_)
-            | Self::Drained => true,
-            Self::EndOfStream
-            | Self::MidMessage { .. }
-            | Self::ResetByPeer
-            | Self::TransportError(_)
-            | Self::WriteStall
-            | Self::Forced => false,
+            | Self::Drained => Parting::Linger,
+            Self::EndOfStream | Self::MidMessage { .. } | Self::TransportError(_) => Parting::Leave,
+            Self::ResetByPeer | Self::WriteStall | Self::Forced => Parting::GiveUp,
         }
     }
+}
+
+/// The way in which a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// The peer may still be sending. To close at once could reset the connection and destroy the
+    /// last reply on its way (RFC 1122, section 4.2.2.13).
+    Linger,
+    /// The peer has ended its output, but may still read ours.
+    Leave,
+    /// The peer does not take our output, so it is dropped.
+    GiveUp,
 }
 
 impl From<Box<dyn Error + Send + Sync>> for CloseReason {

@@ -72,8 +72,8 @@ pub trait Handler {
     /// See [`handle_connect`](Self::handle_connect).
     fn collect_incoming_data(&mut self, data: &[u8], chat: &mut Chat) -> HandlerResult;
 
-    /// Called when the message is complete, since its terminator has arrived. An empty message is only
-    /// this call. If the terminator was a count, there is none until you set one.
+    /// Called when the message is complete, since its terminator has arrived. For an empty message,
+    /// only this is called. If the terminator was a count, there is none until you set one.
     ///
     /// # Errors
     ///

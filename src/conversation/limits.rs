@@ -24,7 +24,7 @@ pub struct Limits {
     /// page.
     pub input_buffer: NonZeroUsize,
     /// How many bytes of output can be queued while input is at hand. When there are more, the
-    /// conversation stops to read and waits for its peer. The pushes of the last callback come on
+    /// conversation stops reading and waits for its peer. The pushes of the last callback come on
     /// top. Default: 64 KiB, asynchat's `ac_out_buffer_size`; larger batches save no measurable time.
     pub max_queued: usize,
     /// How long the peer can be silent between two messages, or between two reads if there is no

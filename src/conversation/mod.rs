@@ -10,8 +10,8 @@
 //! 6. `limits.rs` has every limit of a conversation, and why it has that number.
 //!
 //! Smaller parts: `traffic.rs` counts messages and bytes, `excerpt.rs` makes a peer's bytes safe to
-//! log, `yielding.rs` lets other threads run after a reply, `names.rs` gives the variants of an enum
-//! fixed names.
+//! log, `yielding.rs` lets other threads run after a reply, `guard.rs` catches the panics of foreign
+//! code, `names.rs` gives the variants of an enum fixed names.
 //!
 //! ```text
 //! Scanner ─▶ run ─▶ Handler ─▶ Chat ─▶ OutputQueue ─▶ any Write
@@ -21,6 +21,7 @@
 //!
 //! A whole conversation runs in memory with [`converse`]: most tests do that.
 
+mod guard;
 mod names;
 
 mod limits;
@@ -41,6 +42,8 @@ mod run;
 
 pub use chat::{Chat, PushAfterClose};
 pub use close_reason::CloseReason;
+pub(crate) use close_reason::Parting;
+pub(crate) use guard::guarded;
 pub use handler::{Handler, HandlerResult};
 pub use limits::{Limits, TooLong};
 pub(crate) use names::names;

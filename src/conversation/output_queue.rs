@@ -4,7 +4,7 @@
 //! buffer, and a batch of replies leaves in one write. asynchat keeps each push as an entry of a
 //! `deque`, and sends one entry per turn of its loop.
 //!
-//! The cost: pushed bytes are copied once. Push large output as a producer: its chunks are written
+//! The cost is one copy of the pushed bytes. Push large output as a producer: its chunks are written
 //! without a copy.
 
 use std::collections::VecDeque;
@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::mem;
 
+use super::guard::guarded;
 use super::producer::Producer;
 
 /// An entry of the queue behind the bytes that are ready.
@@ -25,6 +26,8 @@ enum Entry {
 /// Invariants:
 /// - The first entry of `waiting` is a producer. Two entries of bytes are never neighbours.
 /// - `size` is the number of bytes in `ready` and `waiting`, and 512 for each producer.
+/// - A producer leaves the queue before it is dropped, and no two are dropped at once: each drop can
+///   panic.
 #[derive(Default)]
 pub(super) struct OutputQueue {
     /// The bytes at the head of the queue.
@@ -32,6 +35,8 @@ pub(super) struct OutputQueue {
     /// Everything after `ready`.
     waiting: VecDeque<Entry>,
     size: usize,
+    /// The first producer is being asked. If it panics, this stays true.
+    is_producing: bool,
 }
 
 /// The reason why the queue could not be drained.
@@ -74,44 +79,60 @@ impl OutputQueue {
         self.size
     }
 
-    /// Drops everything.
+    /// Drops everything. If the drop of a producer panics, the entries behind it stay.
     pub(super) fn clear(&mut self) {
         self.ready.clear();
-        self.waiting.clear();
         self.size = 0;
+        self.is_producing = false;
+
+        while let Some(entry) = self.waiting.pop_front() {
+            drop(entry);
+        }
     }
 
     /// Writes everything, and adds the number of bytes to `written`.
     ///
-    /// An error, or a panic of a producer, empties the queue. Only bytes that come before the failure
-    /// and were not yet passed to the writer stay.
+    /// After an error the queue is empty. After a producer's panic, the next call empties it and
+    /// writes nothing: the peer would take a reply with a hole for a complete one.
     #[inline]
     pub(super) fn drain(
         &mut self,
         writer: &mut impl Write,
         written: &mut u64,
     ) -> Result<(), DrainError> {
-        // If this ends early, the entries behind are dropped with this variable.
-        let mut waiting = mem::take(&mut self.waiting);
-        self.size = self.ready.len();
+        let drained = match self.is_producing {
+            true => Ok(()),
+            false => self.write_all(writer, written),
+        };
 
+        if drained.is_err() || self.is_producing {
+            self.clear();
+        }
+        drained
+    }
+
+    #[inline]
+    fn write_all(&mut self, writer: &mut impl Write, written: &mut u64) -> Result<(), DrainError> {
         loop {
             self.write_ready(writer, written)?;
 
-            match waiting.pop_front() {
-                None => break,
-                Some(Entry::Bytes(bytes)) => self.ready = bytes,
-                Some(Entry::Produce(mut producer)) => loop {
-                    match producer.more().map_err(DrainError::Producer)? {
-                        [] => break,
-                        chunk => write(chunk, writer, written)?,
-                    }
-                },
+            match self.waiting.front_mut() {
+                None => {
+                    self.size = 0;
+                    return Ok(());
+                }
+                Some(Entry::Bytes(bytes)) => {
+                    self.ready = mem::take(bytes);
+                    self.waiting.pop_front();
+                }
+                Some(Entry::Produce(producer)) => {
+                    self.is_producing = true;
+                    write_product(&mut **producer, writer, written)?;
+                    self.is_producing = false;
+                    drop(self.waiting.pop_front());
+                }
             }
         }
-
-        self.waiting = waiting; // It is empty, and keeps its memory.
-        Ok(())
     }
 
     #[inline]
@@ -127,8 +148,30 @@ impl OutputQueue {
         let result = write(&self.ready, writer, written);
         self.ready.clear();
         self.ready.shrink_to(Self::KEPT_ROOM);
-        self.size = 0;
         result
+    }
+}
+
+impl Drop for OutputQueue {
+    /// Drops each producer by itself. Two panics at once would abort the process.
+    fn drop(&mut self) {
+        while let Some(entry) = self.waiting.pop_front() {
+            let _ = guarded(|| drop(entry));
+        }
+    }
+}
+
+/// Writes everything that a producer gives.
+fn write_product(
+    producer: &mut dyn Producer,
+    writer: &mut impl Write,
+    written: &mut u64,
+) -> Result<(), DrainError> {
+    loop {
+        match producer.more().map_err(DrainError::Producer)? {
+            [] => return Ok(()),
+            chunk => write(chunk, writer, written)?,
+        }
     }
 }
 

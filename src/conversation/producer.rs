@@ -17,7 +17,7 @@ pub trait Producer: Send {
     ///
     /// An error ends the conversation with
     /// [`CloseReason::HandlerError`](crate::CloseReason::HandlerError). Output that was queued behind
-    /// the producer is not sent: the peer would take a reply with a hole for a complete one.
+    /// the producer is not sent. Otherwise the peer would take a reply with a hole for a complete one.
     fn more(&mut self) -> io::Result<&[u8]>;
 }
 

@@ -5,7 +5,7 @@
 //! the order of the lines. The loop works on any `Read` and `Write`: whole conversations run in
 //! memory, and a client uses the same loop as a server.
 //!
-//! The cost of blocking: while output is written, no input is read. If two peers both write more than
+//! The cost of blocking is that no input is read while output is written. If two peers both write more than
 //! the kernel buffers, and only then read, they wait for each other until one gives up. An event loop
 //! would do both at once.
 
@@ -21,7 +21,7 @@ use super::limits::{Limits, TooLong};
 use super::output_queue::DrainError;
 use super::traffic::Traffic;
 use super::yielding::Yielding;
-use crate::framing::{Event, Scanner};
+use crate::framing::{Event, Scanner, Terminator};
 use crate::log_target::CONVERSATION;
 
 /// The result of a conversation.
@@ -61,6 +61,10 @@ pub fn converse<H: Handler + ?Sized>(
     let traffic = conversation.traffic;
     Summary { reason, traffic }
 }
+
+/// How many empty messages by count a handler can ask for in a row, with no byte between them. A real
+/// protocol asks for a few.
+const MOST_EMPTY: u32 = 1000;
 
 /// Supplies input when the scanner needs it.
 pub(crate) trait FillScanner<R> {
@@ -140,6 +144,7 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
                 Some(Event::Terminator) => {
                     log::debug!(target: CONVERSATION, "found_terminator");
                     self.traffic.messages += 1;
+                    self.note_used_up_count()?;
                     handler.found_terminator(&mut self.chat)?;
                 }
                 Some(Event::TooLong) => {
@@ -188,6 +193,20 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
         }
         if self.chat.is_closing {
             return Err(CloseReason::ClosedByHandler);
+        }
+        Ok(())
+    }
+
+    /// Ends a count that is used up. A handler that asks for empty messages without end would keep the
+    /// loop from its input, so it is stopped.
+    #[inline]
+    fn note_used_up_count(&mut self) -> Result<(), CloseReason> {
+        if self.scanner.has_no_terminator() {
+            self.chat.terminator = Terminator::None;
+            if self.scanner.empty_in_a_row() > MOST_EMPTY {
+                let problem = format!("asked for more than {MOST_EMPTY} empty messages in a row");
+                return Err(CloseReason::HandlerError(problem.into()));
+            }
         }
         Ok(())
     }

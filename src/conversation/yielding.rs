@@ -6,8 +6,8 @@
 //! conversations twenty times slower. So one yield in four is timed. When more than one in nine is as
 //! long as a time slice, the conversation stops yielding for a while.
 //!
-//! The cost: one system call per reply, two looks at the clock in four replies, and less even
-//! latency, since a few messages wait longer.
+//! The cost is one system call per reply, two looks at the clock in four replies, and less even
+//! latency, because a few messages wait longer.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,10 +26,10 @@ const WEIGHT: u32 = 8;
 /// At this score, the conversation stops yielding.
 const ENOUGH: u32 = 5 * WEIGHT;
 
-/// For this many replies it does not yield then.
+/// After that it does not yield for this many replies.
 const REST: u32 = 16 * 1024;
 
-/// A conversation does not yield in its first replies: a short one has too little to gain.
+/// A conversation does not yield in its first replies, because a short one has too little to gain.
 const SHORT: u32 = 16;
 
 /// Decides when a conversation yields.
