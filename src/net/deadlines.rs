@@ -5,6 +5,9 @@
 //! The kernel's timeout is set once, to a [`GLANCE`]. Only a read that takes longer than that is
 //! timed. It then waits in `poll`, which also ends when the server must stop.
 //!
+//! The peer is blamed only for what the peer did. The process can be paused, and a handler can take
+//! long. So when a deadline has passed, input that has already arrived is still read.
+//!
 //! A glance that ends without input costs a wake-up. So if the last wait of a conversation was longer
 //! than a glance, its next wait is timed from the start. The cost for such a conversation is one more
 //! system call per message, and looks at the clock. Without this rule, five thousand busy
@@ -31,13 +34,29 @@ pub(crate) struct Deadlines<'a> {
     limits: &'a Limits,
     /// Once it is set, only input that has already arrived is read.
     stop: Option<&'a StopEvent>,
-    /// The number of the unfinished message that was waited for last, and since when.
-    message: Option<(u64, Instant)>,
+    /// The unfinished message that was waited for last.
+    message: Option<Unfinished>,
     /// The last wait was longer than a glance. The next one is timed from its start.
     is_slow: bool,
     /// How many bytes were read after the stop.
     after_stop: u64,
 }
+
+/// A message that is not complete.
+#[derive(Clone, Copy)]
+struct Unfinished {
+    /// Its number in the scanner.
+    number: u64,
+    /// The time of its first byte.
+    since: Instant,
+    /// How many of its bytes were read after its deadline.
+    after_deadline: u64,
+}
+
+/// The most bytes that are read after the stop, or after the deadline of a message. It is more than
+/// the kernel's buffers hold, so everything that had arrived is read. And a peer that sends without
+/// end cannot go on for ever.
+const ARRIVED: u64 = 16 * 1024 * 1024;
 
 /// A point in time, and the reason to end the conversation when it passes.
 struct Deadline {
@@ -71,15 +90,21 @@ impl<'a> Deadlines<'a> {
     fn of_message<R: Read>(&mut self, scanner: &Scanner<R>) -> Option<Deadline> {
         let number = scanner.unfinished()?;
 
-        let since = match self.message {
-            Some((waited_for, since)) if waited_for == number => since,
-            _ => Instant::now(),
+        let message = match self.message {
+            Some(message) if message.number == number => message,
+            _ => Unfinished {
+                number,
+                since: Instant::now(),
+                after_deadline: 0,
+            },
         };
-        self.message = Some((number, since));
+        self.message = Some(message);
 
-        Some(Deadline::new(since, self.limits.message_timeout, |limit| {
-            CloseReason::MessageDeadline { limit }
-        }))
+        Some(Deadline::new(
+            message.since,
+            self.limits.message_timeout,
+            |limit| CloseReason::MessageDeadline { limit },
+        ))
     }
 
     /// Returns the deadline for a peer that is silent between messages.
@@ -101,32 +126,51 @@ impl<'a> Deadlines<'a> {
         is_ready.unwrap_or(true) && !self.stop.is_some_and(StopEvent::is_set)
     }
 
-    /// Reads input that the kernel received before the stop. The bound is larger than its buffers, and
-    /// a peer that never stops sending cannot hold the server.
-    fn fill_from_arrived_input<R: Read>(
+    /// Reads input that has arrived although its deadline has passed.
+    fn fill_late<R: Read>(
         &mut self,
         scanner: &mut Scanner<R>,
+        reason: CloseReason,
     ) -> Result<usize, CloseReason> {
-        let has_arrived = self.after_stop < self.limits.linger_bytes
-            && sys::wait_readable([self.socket.as_fd()], Duration::ZERO).unwrap_or(true);
-        if !has_arrived {
-            return Err(CloseReason::Drained);
-        }
+        let mut of_idleness = 0;
+        let read = match (&mut self.message, &reason) {
+            (Some(message), CloseReason::MessageDeadline { .. }) => &mut message.after_deadline,
+            _ => &mut of_idleness,
+        };
 
-        match scanner.fill_once() {
-            Ok(bytes) => {
-                self.after_stop += bytes as u64;
-                Ok(bytes)
-            }
-            Err(error) if is_no_failure(&error) => Err(CloseReason::Drained),
-            Err(error) => Err(CloseReason::from_io(error)),
+        fill_arrived(scanner, self.socket, read, reason)
+    }
+}
+
+/// Reads once, without waiting. Returns the reason if no input has arrived, or if too much was read in
+/// this way already.
+fn fill_arrived<R: Read>(
+    scanner: &mut Scanner<R>,
+    socket: &TcpStream,
+    read: &mut u64,
+    reason: CloseReason,
+) -> Result<usize, CloseReason> {
+    let has_arrived =
+        *read < ARRIVED && sys::wait_readable([socket.as_fd()], Duration::ZERO).unwrap_or(true);
+    if !has_arrived {
+        return Err(reason);
+    }
+
+    match scanner.fill_once() {
+        Ok(bytes) => {
+            *read += bytes as u64;
+            Ok(bytes)
         }
+        Err(error) if is_no_failure(&error) => Err(reason),
+        Err(error) => Err(CloseReason::from_io(error)),
     }
 }
 
 impl<R: Read> FillScanner<R> for Deadlines<'_> {
     /// Reads once. Waits until input comes, a deadline passes or the server must stop.
     fn fill(&mut self, scanner: &mut Scanner<R>, _: &Traffic) -> Result<usize, CloseReason> {
+        use CloseReason::Drained;
+
         let started = self.is_slow.then(Instant::now);
         let of_message = self.of_message(scanner);
         let mut deadline = of_message.or_else(|| started.map(|since| self.of_idleness(since)));
@@ -134,12 +178,15 @@ impl<R: Read> FillScanner<R> for Deadlines<'_> {
 
         loop {
             if self.stop.is_some_and(StopEvent::is_set) {
-                return self.fill_from_arrived_input(scanner);
+                return fill_arrived(scanner, self.socket, &mut self.after_stop, Drained);
             }
 
             // Wait in `poll` if this may take longer than a glance.
             if let Some(deadline) = &deadline {
-                let left = deadline.left()?;
+                let left = match deadline.left() {
+                    Ok(left) => left,
+                    Err(reason) => return self.fill_late(scanner, reason),
+                };
                 if (is_timed || left < GLANCE) && !self.has_input(left) {
                     continue;
                 }

@@ -90,6 +90,11 @@ impl Listener {
         })
     }
 
+    /// Lets no further connection into the accept queue, but for one. Those in it stay.
+    pub(crate) fn close_queue(&self) {
+        let _ = sys::listen(self.as_fd(), 0);
+    }
+
     /// Returns true if others may go on using the socket.
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared

@@ -1,7 +1,7 @@
 //! The order to stop: given once, seen by every thread that waits for a socket.
 //!
 //! It is a pipe, whose writing end is closed when the order is given. From then on `poll` finds the
-//! reading end ready in every thread, and nobody must read it. A thread that does not wait looks at
+//! reading end ready in every thread, and nobody needs to read it. A thread that does not wait looks at
 //! the flag instead, which costs one load.
 
 use std::io::{self, PipeReader, PipeWriter};

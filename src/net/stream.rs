@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use super::address::Address;
 use super::connecting::{connect_to_host, connect_to_path};
-use crate::conversation::Limits;
+use super::sys;
+use crate::conversation::{Limits, Parting};
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -45,27 +46,66 @@ impl Stream {
         &self.socket
     }
 
-    /// Makes every read and write end, also those that wait now.
+    /// Makes every read and write end, also those that wait now. Unsent output is given up.
     pub(crate) fn abort(&self) {
         self.is_aborted.store(true, Ordering::Relaxed);
+        self.give_up_output();
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Ends our output. Then reads and drops the peer's input until it ends its own output, within
-    /// the limits.
+    /// Makes the close a reset, so the kernel does not keep unsent output.
+    fn give_up_output(&self) {
+        let _ = sys::reset_on_close(self.socket.as_fd());
+    }
+
+    /// Ends our output: the peer finds the end of the stream behind it. Call [`finish`](Self::finish)
+    /// later, with the same parting.
+    pub(crate) fn end_output(&self, parting: Parting) {
+        match parting {
+            Parting::Linger | Parting::Leave => drop(self.socket.shutdown(Shutdown::Write)),
+            Parting::GiveUp => self.give_up_output(),
+        }
+    }
+
+    /// Waits, if it must, until this socket can be closed without harm to our output.
+    pub(crate) fn finish(&self, parting: Parting, limits: &Limits) {
+        match parting {
+            Parting::Linger => self.linger(limits),
+            Parting::Leave => self.leave_output(limits),
+            Parting::GiveUp => {}
+        }
+    }
+
+    /// Leaves unsent output to the kernel, for a peer that may still read it, but not for longer than
+    /// a write may take.
+    fn leave_output(&self, limits: &Limits) {
+        if let Some(timeout) = limits.write_timeout
+            && sys::has_unsent(self.socket.as_fd())
+        {
+            // A Unix socket has no such option. It needs none: the peer holds the output.
+            let _ = sys::bound_unsent(self.socket.as_fd(), timeout);
+        }
+    }
+
+    /// Reads and drops the peer's input until it ends its own output, within the limits.
     ///
     /// If a socket is closed with unread input, the kernel sends a reset. The peer's kernel may then
     /// drop our last reply before the peer has read it, and ours may drop output that it has not sent
     /// yet. A peer that sends much faster than it reads is slowed down, so that the limit of bytes
     /// lasts for the limit of time.
+    ///
+    /// A peer that has not read our output by then does not get it: it is given up.
+    fn linger(&self, limits: &Limits) {
+        if !self.drop_input_until_the_end(limits) && sys::has_unsent(self.socket.as_fd()) {
+            self.give_up_output();
+        }
+    }
+
+    /// Returns true if the peer has ended its output.
     // Inlined, its scratch space would be a page of stack for every connection, and most never get
     // here.
     #[inline(never)]
-    pub(crate) fn finish(&self, limits: &Limits) {
-        if self.socket.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-
+    fn drop_input_until_the_end(&self, limits: &Limits) -> bool {
         let started = Instant::now();
         let slowest = limits.linger_time.min(Duration::from_secs(2));
         let mut dropped = 0;
@@ -74,14 +114,14 @@ impl Stream {
         while dropped < limits.linger_bytes && !self.is_aborted.load(Ordering::Relaxed) {
             let left = limits.linger_time.saturating_sub(started.elapsed());
             if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
-                return;
+                return false;
             }
 
             match (&self.socket).read(&mut scratch) {
-                Ok(0) => return,
+                Ok(0) => return true,
                 Ok(length) => dropped += length as u64,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
+                Err(_) => return false,
             }
 
             // Slow down a peer that is ahead of the pace.
@@ -89,6 +129,7 @@ impl Stream {
             let early = pace.saturating_sub(started.elapsed());
             thread::sleep(early.min(Duration::from_millis(50)));
         }
+        false
     }
 
     /// Sends one line to a peer that is refused, and ends our output. It waits for nothing: a socket

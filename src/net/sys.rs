@@ -8,7 +8,7 @@
     reason = "foreign functions are unsafe to call; every other file denies it"
 )]
 
-use std::ffi::{c_int, c_short};
+use std::ffi::{c_int, c_short, c_uint, c_ulong, c_void};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -47,6 +47,14 @@ unsafe extern "C" {
     #[cfg_attr(target_os = "netbsd", link_name = "__sigaddset14")]
     fn sigaddset(set: *mut SignalSet, number: c_int) -> c_int;
     fn pthread_sigmask(how: c_int, set: *const SignalSet, before: *mut SignalSet) -> c_int;
+    fn setsockopt(
+        socket: c_int,
+        level: c_int,
+        name: c_int,
+        value: *const c_void,
+        length: c_uint,
+    ) -> c_int;
+    fn ioctl(descriptor: c_int, request: c_ulong, ...) -> c_int;
 }
 
 /// Sets how many connections can wait to be accepted on a bound socket, and makes it listen.
@@ -114,6 +122,74 @@ fn wait<const N: usize>(
             error => Err(error),
         },
     }
+}
+
+/// Sets a socket option. The value is the struct that the option takes.
+fn set_option<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    let pointer = (&raw const *value).cast();
+
+    // SAFETY: the pointer is to a value of this size, which lives until the call returns.
+    match unsafe {
+        setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            pointer,
+            size_of::<T>() as c_uint,
+        )
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `SOL_SOCKET` and `SO_LINGER`, which Linux on MIPS has from the BSDs.
+const SOL_SOCKET: c_int = if IS_LINUX_OWN { 1 } else { 0xffff };
+const SO_LINGER: c_int = if IS_LINUX_OWN { 13 } else { 0x80 };
+const IS_LINUX_OWN: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "sparc64"
+    ))
+));
+
+/// Makes the close of this socket a reset, which drops its output. The kernel would otherwise keep
+/// unsent output for as long as the peer acknowledges probes, even past the end of the process.
+///
+/// `std` has this only in its unstable part.
+pub(super) fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // `struct linger`: it is on, for 0 seconds.
+    set_option(socket, SOL_SOCKET, SO_LINGER, &[1 as c_int, 0])
+}
+
+/// Bounds the time for which the kernel keeps output that the peer does not take, also after the
+/// close. Only Linux can do it. Elsewhere this does nothing.
+pub(super) fn bound_unsent(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
+    const IPPROTO_TCP: c_int = 6;
+    const TCP_USER_TIMEOUT: c_int = 18;
+
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return Ok(());
+    }
+    let milliseconds = c_uint::try_from(time.as_millis()).unwrap_or(c_uint::MAX);
+    set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds.max(1))
+}
+
+/// Returns true if the kernel holds output of this socket that the peer has not acknowledged. Only
+/// Linux tells. Elsewhere this is always false.
+pub(super) fn has_unsent(socket: BorrowedFd<'_>) -> bool {
+    const TIOCOUTQ: c_ulong = if IS_LINUX_OWN { 0x5411 } else { 0x7472 };
+
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return false;
+    }
+    let mut bytes: c_int = 0;
+    // SAFETY: this request writes one `int`, and the pointer is to one that lives until the call
+    // returns.
+    let result = unsafe { ioctl(socket.as_raw_fd(), TIOCOUTQ, &raw mut bytes) };
+    result == 0 && bytes > 0
 }
 
 /// The action of a signal: the default, none, or a handler.
