@@ -64,12 +64,11 @@ pub fn connect<H: Handler>(
     let mut conversation = Conversation::new(socket, writer, deadlines, limits);
 
     let reason = conversation.talk(&mut handler);
+    stream.end_output(reason.parting());
     handler.handle_close(&reason);
 
     let traffic = conversation.traffic;
     drop(conversation);
-    if reason.leaves_peer_talking() {
-        stream.finish(limits);
-    }
+    stream.finish(reason.parting(), limits);
     Ok((handler, Summary { reason, traffic }))
 }

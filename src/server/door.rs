@@ -1,14 +1,15 @@
 //! Refuses connections: tells the peer, logs for the operator.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::farewells::Farewells;
-use super::guard::guarded;
 use super::rate_limited_log::RateLimitedLog;
 use super::refusal::Refusal;
 use super::registry::{Connection, Registry};
+use crate::conversation::guarded;
 use crate::log_target::SERVER;
 
 /// The accept loop's memory of the connections that it did not let in.
@@ -63,5 +64,14 @@ impl Door {
     /// any are left.
     pub(super) fn tend(&mut self) -> Option<Duration> {
         self.farewells.tend()
+    }
+
+    /// Waits until all refused connections are closed, for a second at most.
+    pub(super) fn close(mut self) {
+        const OFTEN: Duration = Duration::from_millis(10);
+
+        while self.tend().is_some() {
+            thread::sleep(OFTEN);
+        }
     }
 }

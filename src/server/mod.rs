@@ -2,9 +2,10 @@
 //!
 //! Read the files in this order:
 //!
-//! 1. `accept_loop.rs` is the server: it accepts connections and starts their threads.
+//! 1. `server.rs` is the server as a program sees it. `accept_loop.rs` accepts connections and starts
+//!    their threads. `listening.rs` is what both share.
 //! 2. `session.rs` is the life of one connection on its thread.
-//! 3. `registry.rs` knows all open connections, and ends them.
+//! 3. `registry.rs` knows all open connections, and ends them. `place.rs` is the place of one.
 //! 4. `options.rs` is how you configure a server, `config.rs` the values that it makes.
 //! 5. `capacity.rs` finds out how many connections the system can hold.
 //! 6. `door.rs` refuses connections: `refusal.rs` lists the reasons, `farewells.rs` lets the refused
@@ -12,11 +13,10 @@
 //! 7. `accept_failure.rs` and `backoff.rs` decide what a failed `accept` means.
 //! 8. `report.rs` counts, `server_handle.rs` controls a server from other threads.
 //!
-//! `guard.rs` catches the panics of foreign code. `ip_network.rs` is a range of IP addresses.
+//! `ip_network.rs` is a range of IP addresses.
 
 mod ip_network;
 
-mod guard;
 mod rate_limited_log;
 mod refusal;
 
@@ -31,20 +31,30 @@ mod report;
 
 mod registry;
 
+mod place;
+
 mod farewells;
 
 mod door;
 mod server_handle;
 mod session;
 
+mod listening;
+
 mod accept_loop;
+
+#[allow(
+    clippy::module_inception,
+    reason = "the layer has the name of its most important type"
+)]
+mod server;
 
 mod options;
 
-pub use accept_loop::Server;
 pub use config::Overload;
 pub use ip_network::{IpNetwork, IpNetworkError};
 pub use options::ServerOptions;
 pub use refusal::Refusal;
 pub use report::Report;
+pub use server::Server;
 pub use server_handle::ServerHandle;

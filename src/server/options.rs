@@ -4,9 +4,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accept_loop::Server;
 use super::config::{Config, Overload};
 use super::refusal::Refusal;
+use super::server::Server;
 use crate::conversation::Limits;
 use crate::error::Error;
 use crate::net::{Address, Peer};

@@ -22,6 +22,8 @@ pub enum Refusal {
     },
     /// No thread could be started.
     NoThread,
+    /// The server was stopped while the connection waited for a place.
+    Stopping,
 }
 
 names!(Refusal {
@@ -29,6 +31,7 @@ names!(Refusal {
     Full => "refused-full",
     AddressFull => "refused-address-full",
     NoThread => "refused-no-thread",
+    Stopping => "refused-stopping",
 });
 
 /// Prints words that a peer can see.
@@ -42,6 +45,7 @@ impl fmt::Display for Refusal {
                 "too many connections from this address, the limit is {limit}"
             ),
             Self::NoThread => f.write_str("too busy, try again later"),
+            Self::Stopping => f.write_str("the server is stopping, try again later"),
         }
     }
 }

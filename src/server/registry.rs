@@ -1,14 +1,13 @@
 //! The open connections of a server: admits them, counts them, and ends them all.
 //!
 //! One lock guards the registry. It is taken when a connection begins and when it ends, never in
-//! between and never across a blocking call. A connection gives its place back by `Drop`, however its
-//! thread ends.
+//! between and never across a blocking call. `place.rs` has the connection's side.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::capacity::Room;
 use super::ip_network::IpNetwork;
@@ -16,7 +15,7 @@ use super::refusal::Refusal;
 use super::report::{Ending, Report};
 use crate::conversation::LiveTraffic;
 use crate::log_target::SERVER;
-use crate::net::{Peer, StopEvent, Stream};
+use crate::net::{StopEvent, Stream};
 
 /// The state that all threads of one server share.
 #[derive(Debug)]
@@ -32,21 +31,27 @@ pub(super) struct Registry {
 
 /// Invariants:
 /// - `per_host` has the number of entries in `open` for each host, and no entry with 0.
+/// - `begun` is the number of entries in `open` that have begun.
 /// - `report` does not include the open connections.
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<Key, Entry>,
     per_host: HashMap<IpNetwork, usize>,
+    begun: u64,
     /// The key of the next connection.
     next: Key,
     /// How many connections have ended. A connection that ends before a wait begins ends that wait.
     departed: u64,
+    /// Until this time a place is about to become free: a peer has just been sent the end of its
+    /// stream.
+    ending_until: Option<Instant>,
     /// The grace period is over, and the sockets were shut down.
     is_forcing: bool,
     report: Report,
 }
 
-type Key = u64;
+/// Names a connection in the registry.
+pub(super) type Key = u64;
 
 /// A connection, for its own thread and for the threads that look at it or end it.
 #[derive(Debug)]
@@ -72,6 +77,10 @@ impl From<Stream> for Connection {
 }
 
 impl Registry {
+    /// How long a new connection waits for the place of one whose peer has just been sent the end of
+    /// its stream. Usually it is free within microseconds.
+    const END: Duration = Duration::from_millis(20);
+
     /// How long threads have to notice that their sockets were shut down.
     const FORCED_END: Duration = Duration::from_secs(1);
 
@@ -84,31 +93,76 @@ impl Registry {
         })
     }
 
-    /// Nothing in this file panics while it holds the lock. If it did, the counts would show it.
+    /// Locks the state, also after a panic of another thread: nothing here panics half-way.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Admits a connection, if there is room for it.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        connection: Arc<Connection>,
-        peer: &Peer,
+    /// Enters a connection, if there is room for it. It must [leave](Self::leave) later.
+    pub(super) fn enter(
+        &self,
+        connection: &Arc<Connection>,
+        host: Option<IpNetwork>,
         room: Room,
-    ) -> Result<Admitted, Refusal> {
-        let ip = peer.ip().filter(|_| room.per_address > 0);
-        let host = ip.map(IpNetwork::of_host);
+    ) -> Result<Key, Refusal> {
+        let mut state = self.lock();
 
-        let key = self.lock().enter(&connection, host, room)?;
+        loop {
+            match state.enter(connection, host, room) {
+                Ok(key) => return Ok(key),
+                Err(refusal) => match state.time_to_the_next_end() {
+                    None => return Err(refusal),
+                    Some(time) => state = self.wait_for_an_end(state, time),
+                },
+            }
+        }
+    }
 
-        Ok(Admitted {
-            connection,
-            place: Place {
-                registry: Arc::clone(self),
-                key,
-                ending: None,
-            },
-        })
+    /// Counts a connection as accepted. From here on it will have an ending.
+    pub(super) fn begin(&self, key: Key) {
+        self.lock().begin(key);
+    }
+
+    /// Announces that a peer is about to be sent the end of its stream. It can then come again before
+    /// its place is free.
+    pub(super) fn announce_end(&self) {
+        self.lock().ending_until = Some(Instant::now() + Self::END);
+    }
+
+    /// Returns true if the sockets were shut down by force.
+    pub(super) fn is_forcing(&self) -> bool {
+        self.lock().is_forcing
+    }
+
+    /// Removes a connection, counts its ending, closes its socket if this was the last user of it, and
+    /// notifies, in that order: whoever is notified finds a free descriptor.
+    pub(super) fn leave(&self, key: Key, ending: Option<Ending>) {
+        let mut state = self.lock();
+        let entry = state.leave(key);
+
+        // Every connection that has begun has an ending, also if its thread panics.
+        let begun = entry.as_ref().filter(|entry| entry.has_begun);
+        let of_panic = begun.map(|entry| Ending::of_panic(entry.connection.traffic.load()));
+        if let Some(ending) = ending.or(of_panic) {
+            state.report.add(ending);
+        }
+        drop(state);
+
+        drop(entry);
+        self.changed.notify_all();
+    }
+
+    /// Waits until a connection has ended, or the time is over.
+    fn wait_for_an_end<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        let departed = state.departed;
+        let unchanged = |state: &mut State| state.departed == departed;
+
+        let waited = self.changed.wait_timeout_while(state, time, unchanged);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub(super) fn count_refusal(&self, refusal: Refusal) {
@@ -140,6 +194,11 @@ impl Registry {
         self.heartbeat.fetch_add(1, Ordering::Relaxed);
 
         (!self.stop.is_set()).then(|| self.lock().departed)
+    }
+
+    /// Returns the number of connections that have ended.
+    pub(super) fn departed(&self) -> u64 {
+        self.lock().departed
     }
 
     /// Returns a number that changes while the accept loop runs.
@@ -226,10 +285,23 @@ impl State {
             has_begun: false,
         };
         self.open.insert(key, entry);
-
-        let open = self.open.len() as u64;
-        self.report.most_at_once = self.report.most_at_once.max(open);
         Ok(key)
+    }
+
+    /// Returns how long to wait for a place that is about to become free, if one is.
+    fn time_to_the_next_end(&self) -> Option<Duration> {
+        let left = self.ending_until?.checked_duration_since(Instant::now());
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// Counts a connection as accepted.
+    fn begin(&mut self, key: Key) {
+        if let Some(entry) = self.open.get_mut(&key) {
+            entry.has_begun = true;
+            self.begun += 1;
+            self.report.accepted += 1;
+            self.report.most_at_once = self.report.most_at_once.max(self.begun);
+        }
     }
 
     /// Removes a connection, and its host's count.
@@ -245,6 +317,7 @@ impl State {
             }
         }
 
+        self.begun -= u64::from(entry.has_begun);
         self.departed += 1;
         Some(entry)
     }
@@ -253,69 +326,5 @@ impl State {
 impl Entry {
     fn abort(&self) {
         self.connection.stream.abort();
-    }
-}
-
-/// A connection that has a place.
-#[derive(Debug)]
-pub(super) struct Admitted {
-    /// It is dropped before `place`, which then holds the last reference to the socket.
-    connection: Arc<Connection>,
-    place: Place,
-}
-
-/// Gives the place back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    registry: Arc<Registry>,
-    key: Key,
-    /// The end of the conversation, once it is over.
-    ending: Option<Ending>,
-}
-
-impl Admitted {
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// Returns the order at which the conversation must end.
-    pub(super) fn stop_event(&self) -> &StopEvent {
-        &self.place.registry.stop
-    }
-
-    /// Counts the connection as accepted. From here on it will have an ending.
-    pub(super) fn begin(&self) {
-        let mut state = self.place.registry.lock();
-
-        state.report.accepted += 1;
-        if let Some(entry) = state.open.get_mut(&self.place.key) {
-            entry.has_begun = true;
-        }
-    }
-
-    /// Returns true if the server has shut the sockets down.
-    pub(super) fn is_forced(&self) -> bool {
-        self.place.registry.lock().is_forcing
-    }
-
-    /// Notes the end of the conversation. It is counted when the place is given back.
-    pub(super) fn end(&mut self, ending: Ending) {
-        self.place.ending = Some(ending);
-    }
-}
-
-impl Drop for Place {
-    /// Leaves the registry, closes the socket, and notifies, in that order: whoever is notified finds
-    /// a free descriptor.
-    fn drop(&mut self) {
-        let mut state = self.registry.lock();
-        let entry = state.leave(self.key);
-        if let Some(ending) = self.ending.take() {
-            state.report.add(ending);
-        }
-        drop(state);
-
-        drop(entry);
-        self.registry.changed.notify_all();
     }
 }

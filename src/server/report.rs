@@ -62,6 +62,14 @@ pub(super) struct Ending {
     traffic: Traffic,
 }
 
+impl Ending {
+    /// The end of a conversation whose thread has panicked.
+    pub(super) fn of_panic(traffic: Traffic) -> Self {
+        let reason = CloseReason::HandlerPanic(String::new()).index();
+        Self { reason, traffic }
+    }
+}
+
 impl From<&Summary> for Ending {
     fn from(summary: &Summary) -> Self {
         Self {

@@ -7,11 +7,10 @@
 use std::io::Read;
 use std::time::Instant;
 
-use super::guard::guarded;
-use super::registry::Admitted;
+use super::place::Admitted;
 use super::report::Ending;
 use crate::conversation::{
-    CloseReason, Conversation, FillScanner, Handler, Limits, LiveTraffic, Summary, Traffic,
+    CloseReason, Conversation, FillScanner, Handler, Limits, LiveTraffic, Summary, Traffic, guarded,
 };
 use crate::framing::Scanner;
 use crate::log_target::SESSION;
@@ -46,6 +45,10 @@ pub(super) fn serve<H: Handler>(
     let reason = as_forced(reason, admitted.is_forced());
     let traffic = conversation.traffic;
 
+    // The peer finds our end of the stream at once, however long the handler takes to close.
+    admitted.announce_end();
+    stream.end_output(reason.parting());
+
     // Close. Each step can panic, and the others still happen.
     let closed = [
         guarded(|| {
@@ -62,9 +65,7 @@ pub(super) fn serve<H: Handler>(
             "a handler panicked while it was closed: client_address={peer} panic={panic:?}"
         );
     }
-    if reason.leaves_peer_talking() {
-        stream.finish(limits);
-    }
+    stream.finish(reason.parting(), limits);
 
     // Log and count.
     let shown = guarded(|| reason.to_string()).unwrap_or_else(|_| reason.name().to_owned());
@@ -78,8 +79,8 @@ pub(super) fn serve<H: Handler>(
     summary
 }
 
-/// Returns the reason as the server sees it. If the server has shut the socket down, that has ended
-/// the conversation.
+/// Returns `Forced` if the server's own shutdown of the socket caused this end. Otherwise returns the
+/// reason.
 fn as_forced(reason: CloseReason, is_forced: bool) -> CloseReason {
     use CloseReason::{EndOfStream, Forced, MidMessage, ResetByPeer, TransportError};
 

@@ -1,0 +1,83 @@
+//! The place of a connection in the registry, given back by `Drop` however its thread ends.
+
+use std::sync::Arc;
+
+use super::capacity::Room;
+use super::ip_network::IpNetwork;
+use super::refusal::Refusal;
+use super::registry::{Connection, Key, Registry};
+use super::report::Ending;
+use crate::net::{Peer, StopEvent};
+
+/// A connection that has a place.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// It is dropped before `place`, so the registry then holds the last reference to the socket.
+    connection: Arc<Connection>,
+    place: Place,
+}
+
+/// Gives the place back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    registry: Arc<Registry>,
+    key: Key,
+    /// The end of the conversation, once it is over.
+    ending: Option<Ending>,
+}
+
+impl Admitted {
+    /// Admits a connection, if there is room for it.
+    pub(super) fn new(
+        registry: &Arc<Registry>,
+        connection: Arc<Connection>,
+        peer: &Peer,
+        room: Room,
+    ) -> Result<Self, Refusal> {
+        let ip = peer.ip().filter(|_| room.per_address > 0);
+        let host = ip.map(IpNetwork::of_host);
+        let key = registry.enter(&connection, host, room)?;
+
+        let place = Place {
+            registry: Arc::clone(registry),
+            key,
+            ending: None,
+        };
+        Ok(Self { connection, place })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns the order at which the conversation must end.
+    pub(super) fn stop_event(&self) -> &StopEvent {
+        self.place.registry.stop_event()
+    }
+
+    /// Counts the connection as accepted. From here on it will have an ending.
+    pub(super) fn begin(&self) {
+        self.place.registry.begin(self.place.key);
+    }
+
+    /// Announces that the peer is about to be sent the end of its stream.
+    pub(super) fn announce_end(&self) {
+        self.place.registry.announce_end();
+    }
+
+    /// Returns true if the server has shut the sockets down.
+    pub(super) fn is_forced(&self) -> bool {
+        self.place.registry.is_forcing()
+    }
+
+    /// Notes the end of the conversation. It is counted when the place is given back.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.place.ending = Some(ending);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.registry.leave(self.key, self.ending.take());
+    }
+}
