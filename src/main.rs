@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use cli::{Invocation, ServiceManager, Settings, Sources, Supervisor};
-use synchat::{Limits, Server, ServerOptions, Signals, Terminator};
+use synchat::{Limits, Server, ServerOptions, Signals};
 
 /// The exit code for bad usage, by convention.
 const BAD_USAGE: u8 = 2;
@@ -145,10 +145,9 @@ fn server_options(settings: &Settings) -> ServerOptions {
     }
 
     let terminator = settings.terminator.clone();
-    options.refusal_line(move |refusal| match &terminator {
-        Terminator::Bytes(end) => [format!("error: {refusal}").as_bytes(), end].concat(),
-        // Without a terminator a peer could not tell this line from an echo.
-        Terminator::Length(_) | Terminator::None => Vec::new(),
+    options.refusal_line(move |refusal| {
+        let line = terminator.frame(format!("error: {refusal}"));
+        line.unwrap_or_default()
     })
 }
 

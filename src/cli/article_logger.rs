@@ -189,7 +189,8 @@ impl Write for WholeLines {
 mod tests {
     use std::fmt;
     use std::panic::{self, catch_unwind};
-    use std::sync::Mutex;
+    use std::sync::{Mutex, OnceLock, mpsc};
+    use std::time::Duration;
 
     use super::*;
 
@@ -289,5 +290,44 @@ mod tests {
                 .concat()
                 .ends_with("name still here\n")
         );
+    }
+    /// Logs a line itself while it gets one, as the panic hook would if a write panicked.
+    #[derive(Default)]
+    struct Logs {
+        lines: Lines,
+        logger: OnceLock<ArticleLogger>,
+    }
+
+    impl LineSink for Logs {
+        fn put(&self, line: Vec<u8>) {
+            let is_first = self.lines.0.lock().unwrap().is_empty();
+            self.lines.put(line);
+            if is_first {
+                let logger = self.logger.get().unwrap();
+                logger.always(Level::Error, format_args!("panic"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_from_inside_of_the_logger_does_not_wait_for_itself() {
+        let sink = Arc::new(Logs::default());
+        let logger = ArticleLogger::new(LevelFilter::Info, LogTime::None, sink.clone());
+        let _ = sink.logger.set(logger);
+
+        let (done, is_done) = mpsc::channel();
+        let thread = Arc::clone(&sink);
+        std::thread::spawn(move || {
+            let logger = thread.logger.get().unwrap();
+            logger.always(Level::Info, format_args!("first"));
+            logger.always(Level::Info, format_args!("last"));
+            let _ = done.send(());
+        });
+        let waited = is_done.recv_timeout(Duration::from_secs(20));
+        assert!(waited.is_ok(), "it waits for its own lock");
+
+        let lines = sink.lines.0.lock().unwrap();
+        let words = lines.iter().map(|line| line.rsplit(' ').next().unwrap());
+        assert_eq!(words.collect::<Vec<_>>(), ["first\n", "panic\n", "last\n"]);
     }
 }

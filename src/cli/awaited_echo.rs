@@ -89,10 +89,11 @@ impl Awaited {
 }
 
 /// The beginnings of the lines of a server that refuses a connection.
-const REFUSALS: [&str; 3] = [
+const REFUSALS: [&str; 4] = [
     "too many connections",
     "not allowed from this address",
     "too busy",
+    "the server is stopping",
 ];
 
 /// Makes a line that differs from its neighbours.
@@ -135,6 +136,7 @@ mod tests {
             Refusal::Full { limit: 7 },
             Refusal::AddressFull { limit: 1 << 20 },
             Refusal::NoThread,
+            Refusal::Stopping,
         ];
         let echo = |text: String| {
             let mut echo = Awaited::new(b"line".to_vec(), Instant::now());

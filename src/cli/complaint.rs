@@ -24,12 +24,12 @@ pub(crate) fn complain(message: &dyn Display) {
 
     let for_thread = Arc::clone(&line);
     let write = move || {
-        write_all(&mut io::stderr(), &mut &*for_thread);
+        let _ = write_all(&mut io::stderr(), &mut &*for_thread);
         let _ = done.send(());
     };
     let thread = thread::Builder::new().name("complaint".to_owned());
     match thread.spawn(write) {
         Ok(_) => drop(is_done.recv_timeout(PATIENCE)),
-        Err(_) => write_all(&mut io::stderr(), &mut &*line),
+        Err(_) => drop(write_all(&mut io::stderr(), &mut &*line)),
     }
 }

@@ -33,7 +33,8 @@ pub(super) struct Backlog {
     pub(super) told: u64,
     /// Lines written since a loss was last told.
     since_told: usize,
-    pub(super) must_reopen: bool,
+    /// The file must be opened again once this many lines have left `lines`.
+    reopen_after: Option<u64>,
     pub(super) stage: Stage,
     /// The log's thread waits for work.
     pub(super) is_idle: bool,
@@ -92,6 +93,11 @@ impl Backlog {
         self.lost += count;
     }
 
+    /// Has the file opened again, after the lines that wait now.
+    pub(super) fn reopen(&mut self) {
+        self.reopen_after = Some(self.queued);
+    }
+
     /// Drops all lines but the last, and counts them as lost.
     pub(super) fn keep_last(&mut self) {
         let Some(last) = self.lines.pop_back() else {
@@ -107,7 +113,13 @@ impl Backlog {
 
     /// Takes what the log's thread does next; `None` if there is nothing.
     pub(super) fn next(&mut self) -> Option<Work> {
-        if mem::take(&mut self.must_reopen) {
+        // Lines that were logged before the request belong into the old file.
+        let left_already = self.queued - self.lines.len() as u64;
+        let to_reopen = self
+            .reopen_after
+            .map(|after| after.saturating_sub(left_already));
+        if to_reopen == Some(0) {
+            self.reopen_after = None;
             return Some(Work::Attend(Duty::Reopen));
         }
 
@@ -120,6 +132,7 @@ impl Backlog {
         }
 
         let lines_before = self.lines.len() - last;
+        let lines_before = to_reopen.map_or(lines_before, |lines| lines_before.min(lines as usize));
         if let Some(mut lines) = self.lines.pop_front() {
             let mut count = 1;
             while count < lines_before
@@ -169,6 +182,9 @@ mod tests {
             match backlog.next() {
                 Some(Work::Attend(duty)) => {
                     assert_eq!((duty, written), (Duty::TellLost(7), CAPACITY));
+                    // The next ones are not told with each write.
+                    backlog.lose(1);
+                    assert!(matches!(backlog.next(), Some(Work::Write(_, 1))));
                     return;
                 }
                 Some(Work::Write(_, 1)) => {}

@@ -39,10 +39,10 @@ struct Open {
 impl Output {
     /// Opens the file, if there is one.
     pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
-        let file = match path.map(open_to_append) {
+        let file = match path.map(|path| (path, open_to_append(path))) {
             None => None,
-            Some(Err(error)) if is_unread(&error) => None,
-            Some(result) => Some(result?),
+            Some((path, Err(error))) if is_unread(path, &error) => None,
+            Some((_, result)) => Some(result?),
         };
         let open = Open {
             file,
@@ -70,7 +70,7 @@ impl Output {
         let Some(path) = &self.path else {
             return Err(io::Error::other("standard error has no path"));
         };
-        open_to_append(path).map_err(|error| match is_unread(&error) {
+        open_to_append(path).map_err(|error| match is_unread(path, &error) {
             true => io::Error::other("it is a pipe that nobody reads"),
             false => error,
         })
@@ -101,10 +101,10 @@ impl LineSink for Output {
         }
         let mut left = &*lines;
         match &self.path {
-            None => write_all(&mut io::stderr(), &mut left),
+            None => drop(write_all(&mut io::stderr(), &mut left)),
             Some(path) => {
                 let file = open.file.get_or_insert_with(|| wait_for_reader(path));
-                write_all(file, &mut left);
+                let _ = write_all(file, &mut left);
             }
         }
 
@@ -119,7 +119,7 @@ impl LineSink for Output {
 fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
-    if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+    if is_fifo(path) {
         options.custom_flags(O_NONBLOCK);
     }
 
@@ -132,10 +132,15 @@ const O_NONBLOCK: i32 = match () {
     () => 4,
 };
 
-/// Returns whether a FIFO could not be opened because nobody reads it.
-fn is_unread(error: &io::Error) -> bool {
+fn is_fifo(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+/// Returns whether a FIFO could not be opened because nobody reads it. The path of a socket has the
+/// same error.
+fn is_unread(path: &Path, error: &io::Error) -> bool {
     const ENXIO: i32 = 6;
-    error.raw_os_error() == Some(ENXIO)
+    error.raw_os_error() == Some(ENXIO) && is_fifo(path)
 }
 
 /// Opens a file as soon as that works.
@@ -149,16 +154,17 @@ fn wait_for_reader(path: &Path) -> File {
 }
 
 /// Writes all bytes that are left, however long it takes, or as many as it can before an error.
-pub(super) fn write_all<W: Write + AsFd>(output: &mut W, left: &mut &[u8]) {
+pub(super) fn write_all<W: Write + AsFd>(output: &mut W, left: &mut &[u8]) -> io::Result<()> {
     while !left.is_empty() {
         match output.write(left) {
-            Ok(0) => return,
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(length) => *left = &left[length..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait_for_room(output.as_fd()),
-            Err(_) => return,
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 /// Waits until there is room, or a little while: the kernel can say that there is room and then have

@@ -88,7 +88,7 @@ impl LogQueue {
     /// Has the log's thread open the file again. That cannot be lost, even if the queue is full.
     pub(super) fn reopen(&self) {
         let mut backlog = self.0.lock();
-        backlog.must_reopen = true;
+        backlog.reopen();
         self.0.wake(&mut backlog);
     }
 

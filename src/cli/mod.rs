@@ -1,4 +1,16 @@
-//! The command line: options, help, logging and `ping`. Nothing here knows how a server works.
+//! The command line: options, the log, signals and `ping`. Only this folder names `simplelog`.
+//!
+//! 1. `command.rs` says what an option is. `options.rs` and `ping_options.rs` are the two tables, and
+//!    `settings.rs` the values that they set.
+//! 2. `arguments.rs` parses, with `environment.rs` for the variables. `values.rs` and `terminators.rs`
+//!    parse values, `nearest.rs` finds the word that was meant, `sources.rs` tells where a setting
+//!    comes from.
+//! 3. From the tables come `help.rs`, `man_page.rs` and `completions.rs`, through `manual.rs`.
+//! 4. `advice.rs` adds advice to an error, `complaint.rs` prints it. `activation.rs` is for systemd.
+//! 5. `logging.rs` is the program's log: `article_logger.rs` composes a line, `log_time.rs` its time,
+//!    `log_queue.rs` and `log_backlog.rs` keep a slow log from blocking anybody, `log_output.rs` writes.
+//! 6. `supervisor.rs` obeys signals. `notify.rs` and `news.rs` tell the service manager.
+//! 7. `ping.rs` is a client, with `awaited_echo.rs` and `tally.rs`.
 
 mod activation;
 mod advice;

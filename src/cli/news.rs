@@ -85,3 +85,28 @@ impl News {
         told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_between_tries_grow_to_a_second_and_no_further() {
+        let nobody = |name: &str| (name == "NOTIFY_SOCKET").then(|| "/none/notify".into());
+        let mut news = News::new(ServiceManager::find(nobody));
+        let mut now = Instant::now();
+        assert_eq!(news.next(), None);
+
+        news.tell("READY=1", now);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let next = news.next().expect("it is not delivered");
+            pauses.push((next - now).as_millis());
+            news.tend(now);
+            assert_eq!(news.next(), Some(next), "it is not due yet");
+            now = next;
+            news.tend(now);
+        }
+        assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000]);
+    }
+}

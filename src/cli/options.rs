@@ -55,7 +55,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("close|discard"),
         default: "close",
         about: "close the connection after a longer message, or go on",
-        details: "The peer gets a one-line error in both cases. With discard, the server drops the message up to its \
+        details: "The peer gets a one-line error, if messages end with a byte string. With discard, the server drops the message up to its \
                   terminator and goes on with the next one.",
         set: |settings, text| {
             choice(
@@ -210,7 +210,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: None,
         default: "off",
         about: "log only warnings and errors",
-        details: "SYNCHAT_QUIET takes 0 or 1. If you give -q and -v, the last one counts.",
+        details: "Reports are logged all the same. SYNCHAT_QUIET takes 0 or 1. If you give -q and -v, the last one counts.",
         set: |settings, text| {
             count(text, 0..=2).map(|times| {
                 if times > 0 {
@@ -225,7 +225,8 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("PATH"),
         default: "standard error",
         about: "append the log to this file",
-        details: "",
+        details: "SIGHUP opens it again, for example after it was renamed. If it is a FIFO that nobody reads, the \
+                  first lines wait for a reader.",
         set: |settings, text| match text {
             "" => Err("the path of a file".to_owned()),
             path => {
@@ -299,7 +300,7 @@ Examples:
 
     fn check(&self) -> Result<(), String> {
         match self.terminator {
-            Terminator::Length(length) if length.get() > self.limits.max_message => Err(format!(
+            Terminator::Length(length) if length > self.limits.max_message => Err(format!(
                 "--terminator length:{length}: longer than --max-message {}; raise that one",
                 readable(self.limits.max_message)
             )),

@@ -52,7 +52,8 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         value: Some("T"),
         default: "1s",
         about: "how long to wait for the connection and for each echo",
-        details: "If a host has several addresses, this is the time for each. An echo that is not complete by then is \
+        details: "If a host has several addresses, this is the time for each, and for the look-up of \
+                  its name. An echo that is not complete by then is \
                   lost. If a part of it arrived, ping can need twice the time to notice.",
         set: |settings, text| match duration(text) {
             Ok(Some(timeout)) => {
@@ -86,7 +87,7 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         value: None,
         default: "off",
         about: "print only the summary",
-        details: "",
+        details: "If a line has no echo, one line on standard error says why.",
         set: |settings, _| {
             settings.quiet = true;
             Ok(())
@@ -98,7 +99,7 @@ impl PingSettings {
     /// Returns the length of a line in bytes, with its terminator.
     pub(crate) fn line_size(&self) -> u64 {
         self.size.unwrap_or(match self.terminator {
-            Terminator::Length(length) => length.get(),
+            Terminator::Length(length) => length,
             Terminator::Bytes(_) | Terminator::None => DEFAULT_SIZE,
         })
     }
@@ -150,10 +151,10 @@ Examples:
                 end.len() + 1,
                 end.len()
             )),
-            Terminator::Length(length) if size != length.get() => Err(format!(
+            Terminator::Length(length) if size != *length => Err(format!(
                 "--size {size}: with --terminator length:{length} it is {length}"
             )),
-            Terminator::Length(length) if length.get() > LARGEST => Err(format!(
+            Terminator::Length(length) if *length > LARGEST => Err(format!(
                 "--terminator length:{length}: ping sends at most {} at a time",
                 readable(LARGEST)
             )),

@@ -1,10 +1,13 @@
 //! The results of the pings: a line for each on standard output, and a summary.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::mem;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::log_output::write_all;
 use super::one_line;
 
 /// The reason why a line has no echo.
@@ -160,9 +163,18 @@ impl Tally {
 
     fn print(&mut self, line: String) {
         if self.printed.is_ok() {
-            self.printed = io::stdout().write_all((one_line(line) + "\n").as_bytes());
+            let line = one_line(line) + "\n";
+            self.printed = standard_output()
+                .and_then(|mut output| write_all(&mut output, &mut line.as_bytes()));
         }
     }
+}
+
+/// Returns standard output without the buffer of `std`, which cannot wait where the output is
+/// non-blocking.
+fn standard_output() -> io::Result<File> {
+    let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok(descriptor.into())
 }
 
 impl fmt::Display for Loss {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use synchat::Address;
 
 use crate::support::process::{Directory, ServerProcess, complaint, eventually, run_to_its_end};
-use crate::system::{Stopped, assert_serves, binary, tool};
+use crate::system::{Stopped, assert_serves, binary, runs, tool};
 
 /// Starts a server from a script. `$0` is the program and `$1` its address, a Unix socket. The test
 /// knows the address without reading the output.
@@ -138,4 +138,42 @@ fn a_log_file_on_a_read_only_disk_fails_at_start() {
     let output = run_to_its_end(command.current_dir(directory.at("")));
     let line = complaint(&output, 1);
     assert!(line.contains("disk/log"), "{line}");
+}
+
+#[test]
+fn a_line_that_a_limit_has_torn_does_not_swallow_the_next_one() {
+    let directory = Directory::new();
+    let path = directory.at("log");
+    let mut command = tool("prlimit");
+    command.args([
+        "--fsize=4096:",
+        &binary(),
+        "127.0.0.1:0",
+        "-v",
+        "--log-file",
+    ]);
+    let server = ServerProcess::starts_from(command.arg(&path));
+    for _ in 0..60 {
+        assert_serves(&server);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), 4096);
+
+    // The limit is lifted, and the log goes on with a line of its own.
+    let process = format!("--pid={}", server.id());
+    runs(tool("prlimit").args([&*process, "--fsize=unlimited:"]));
+    for _ in 0..10 {
+        assert_serves(&server);
+    }
+    Stopped::exits_with_0(server);
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_at(4096);
+    let is_torn = !before.ends_with('\n');
+    assert_eq!(after.starts_with('\n'), is_torn, "{after}");
+    let whole = after.trim_start_matches('\n').lines().all(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let time = words.next().unwrap_or_default();
+        time.parse::<f64>().is_ok() && words.count() >= 4
+    });
+    assert!(whole, "{after}");
+    assert_eq!(Stopped::of_log(text).count("accepted"), 70);
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use synchat::Address;
 
 use crate::support::peer::PATIENCE;
-use crate::support::process::{Directory, ServerProcess, complaint, run, synchat};
+use crate::support::process::{Directory, ServerProcess, complaint, file_with, run, synchat};
 
 /// Of Linux.
 const O_NONBLOCK: i32 = 0o4000;
@@ -28,7 +28,8 @@ fn make_fifo(path: &Path) {
 /// A server with `-v` and these options, on a Unix socket, that listens already.
 fn starts_unheard(directory: &Directory, command: &mut Command) -> ServerProcess {
     let address = directory.socket("echo");
-    command.args([&address, "-v"]).stdout(Stdio::null());
+    command.env("SYNCHAT_VERBOSE", "1");
+    command.arg(&address).stdout(Stdio::null());
     let address: Address = address.parse().unwrap();
     let server = ServerProcess::starts_unheard(command, address);
     let path = directory.at("echo");
@@ -182,11 +183,31 @@ fn a_log_in_a_fifo_that_nobody_reads_keeps_nobody_from_being_served() {
         logged >= 900 && logged + lost >= 6000,
         "{logged} logged, {lost} lost"
     );
+    let mut lines = log.lines().filter(|line| !line.contains(" setting: "));
     assert!(
-        log.lines().next().unwrap().contains(" bind: address=unix:"),
+        lines.next().unwrap().contains(" bind: address=unix:"),
         "{log}"
     );
     assert_report_is_last(&log);
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_can_be_replaced_by_a_file() {
+    let directory = Directory::new();
+    let path = directory.at("log");
+    make_fifo(&path);
+    let mut command = synchat();
+    command.arg("--log-file").arg(&path).stderr(Stdio::piped());
+    let mut server = starts_unheard(&directory, command.arg("--quiet"));
+    server.logs("is a pipe that nobody reads");
+    fs::rename(&path, directory.at("fifo")).unwrap();
+    fs::write(&path, "").unwrap();
+    server.signal("HUP");
+    let log = file_with(&path, 1, "log: opened ");
+    assert_eq!(log.lines().count(), 1, "{log}");
+    server.signal("TERM");
+    assert_eq!(server.ends().status.code(), Some(0));
+    assert_report_is_last(&fs::read_to_string(path).unwrap());
 }
 
 #[test]
@@ -203,8 +224,11 @@ fn a_log_in_a_fifo_bears_that_its_reader_goes_and_another_comes() {
     let server = starts_unheard(&directory, &mut command);
     let mut first = BufReader::new(reader.join().unwrap());
     let mut line = String::new();
-    first.read_line(&mut line).unwrap();
-    assert!(line.contains(" bind: "), "{line}");
+    while !line.contains(" bind: ") {
+        assert!(line.is_empty() || line.contains(" setting: "), "{line}");
+        line.clear();
+        first.read_line(&mut line).unwrap();
+    }
     drop(first);
     flood(&server, 200);
 
@@ -218,14 +242,36 @@ fn a_log_in_a_fifo_bears_that_its_reader_goes_and_another_comes() {
 }
 
 #[test]
-fn a_fifo_that_must_not_be_written_is_an_error_at_the_start() {
+fn a_log_file_that_is_a_socket_is_an_error_at_the_start() {
     let directory = Directory::new();
-    let (fifo, link) = (directory.at("fifo"), directory.at("link"));
-    make_fifo(&fifo);
-    std::os::unix::fs::symlink(directory.at("missing/log"), &link).unwrap();
-    let path = link.to_str().unwrap();
+    let path = directory.at("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let path = path.to_str().unwrap();
     let line = complaint(&run(&["127.0.0.1:0", "--log-file", path]), 1);
-    assert!(line.contains("cannot log to "), "{line}");
+    let told = format!("synchat: cannot log to {path}: ");
+    assert!(line.starts_with(&told), "{line}");
+}
+
+#[test]
+fn a_log_cannot_go_on_in_a_fifo_that_nobody_reads() {
+    let directory = Directory::new();
+    let (path, old) = (directory.at("log"), directory.at("log.1"));
+    let mut command = synchat();
+    command.arg("--log-file").arg(&path).stderr(Stdio::null());
+    let server = starts_unheard(&directory, &mut command);
+    fs::rename(&path, &old).unwrap();
+    make_fifo(&path);
+    server.signal("HUP");
+    let log = file_with(
+        &old,
+        1,
+        "so the old file stays open: it is a pipe that nobody reads",
+    );
+    assert_whole(&log);
+    flood(&server, 100);
+    server.signal("TERM");
+    assert_eq!(server.ends().status.code(), Some(0));
+    assert_report_is_last(&fs::read_to_string(old).unwrap());
 }
 
 #[test]
@@ -290,5 +336,38 @@ fn a_drain_of_many_connections_is_logged_to_the_last() {
     assert_whole(&log);
     let drained = log.matches(" reason=drained ").count();
     assert_eq!(drained, CLIENTS, "{}", log.lines().last().unwrap());
+    assert_report_is_last(&log);
+}
+
+#[test]
+fn while_the_server_stops_its_lines_wait_for_a_slow_reader() {
+    const CLIENTS: usize = 200;
+    let directory = Directory::new();
+    let (log, writer) = std::io::pipe().unwrap();
+    let mut command = synchat();
+    command.stderr(writer);
+    let server = starts_unheard(&directory, &mut command);
+    drop(command);
+
+    // All of this has arrived when the signal comes, and is logged in one burst.
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.client()).collect();
+    let lines = "\r\n".repeat(40);
+    server.signal("STOP");
+    for client in &mut clients {
+        client.sends(&lines);
+    }
+    server.signal("TERM");
+    let log = reads_slowly(log, 4096, Duration::from_millis(1));
+    server.signal("CONT");
+    for client in &mut clients {
+        client.expects(&lines).expects_eof();
+    }
+    drop(clients);
+
+    assert_eq!(server.ends().status.code(), Some(0));
+    let log = log.recv_timeout(PATIENCE).unwrap();
+    let (logged, _) = assert_whole(&log);
+    // The queue and the pipe hold less than a fifth of them.
+    assert!(logged > CLIENTS * 80 / 2, "{logged}");
     assert_report_is_last(&log);
 }

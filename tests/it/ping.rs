@@ -722,6 +722,33 @@ fn two_signals_at_nearly_the_same_time_do_not_cost_the_summary() {
 }
 
 #[test]
+fn a_summary_that_is_read_late_is_not_lost_to_two_signals_for_one_stop() {
+    let mut server = ServerProcess::starts(&["-v"]);
+    let (mut reader, mut writer) = io::pipe().unwrap();
+    // As much as Linux keeps in a pipe.
+    let full = [b'x'; 1 << 16];
+    writer.write_all(&full).unwrap();
+    let mut command = synchat();
+    command.args(["ping", &server.address().to_string()]);
+    let pings = Running::from(command.stdout(writer).spawn().expect("the binary starts"));
+    drop(command);
+    server.logs("found_terminator");
+    send("TERM", pings.id());
+    send("INT", pings.id());
+    // Time enough for both to be noticed.
+    thread::sleep(Duration::from_millis(100));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    let lines: Vec<_> = text[full.len()..].lines().collect();
+    assert!(
+        lines[0].contains(" seq=1 time=") && lines.len() == 3,
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "1 sent, 1 received, 0 lost (0%)");
+    assert_eq!(pings.ends().status.code(), Some(0));
+}
+
+#[test]
 fn pings_of_a_hung_server_leave_one_thread_behind_and_no_more() {
     let directory = Directory::new();
     let server = ServerOptions::new().request_queue_size(1);
@@ -746,4 +773,27 @@ fn pings_of_a_hung_server_leave_one_thread_behind_and_no_more() {
     // The main one, that of signals, and the one that connects.
     assert!(count("task") <= 4, "{} threads", count("task"));
     assert!(count("fd") <= 10, "{} descriptors", count("fd"));
+}
+
+#[test]
+fn pings_into_a_non_blocking_output_that_is_read_slowly_are_all_printed() {
+    let server = ServerProcess::starts(&[]);
+    let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = synchat();
+    command.args(["ping", &server.address().to_string(), "-c10000", "-i0"]);
+    command
+        .stdout(std::os::fd::OwnedFd::from(writer))
+        .stderr(Stdio::piped());
+    let pings = Running::from(command.spawn().unwrap());
+    drop(command);
+
+    // More than the socket holds comes before the first read.
+    thread::sleep(Duration::from_millis(300));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches(" seq=").count(), 10_000);
+    assert!(text.contains("\n10000 sent, 10000 received, 0 lost (0%)\n"));
+    assert!(printed(&pings.ends(), 0).is_empty());
 }
