@@ -28,6 +28,8 @@ run: ## build, and serve an echo on 127.0.0.1:7007
 check: ## format, lints and fast tests: run it before each commit
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test heavy -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	$(CARGO) test --locked --quiet --lib --bins
 	$(CARGO) test --locked --quiet --test it -- framing:: output:: golden:: house_rules:: command_line::
 
@@ -35,7 +37,7 @@ test: ## run all tests; needs a Rust toolchain and nothing else
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --lib
 
-test-heavy: ## run the tests that need root and tools, which Debian has; installs those
+test-heavy: ## run the tests that need root; installs the tools that are missing, from Debian
 	tests/heavy/tools.sh
 	$(CARGO) test --locked --test heavy -- --test-threads=2
 

@@ -1,5 +1,5 @@
-//! Python's `asynchat` on blocking threads: terminators, callbacks and producers, on the standard
-//! library alone.
+//! Python's `asynchat` on blocking threads: terminators, callbacks and producers, with only the
+//! standard library and the package `log`.
 //!
 //! You write a [`Handler`]. synchat passes it each message's bytes, tells it when the terminator
 //! arrives, and sends what it pushes. Where asynchat drives all connections from one event loop, here

@@ -1,7 +1,7 @@
 //! Output that does not fit in memory: each client gets a file, in chunks, through a producer.
 //!
 //! First start it with a file: `cargo run --example big_file -- Cargo.lock`. Then fetch the file:
-//! `nc 127.0.0.1 7007 > copy`. A client that reads slowly costs one chunk of memory, however large the
+//! `nc 127.0.0.1 7007 > copy`. (Another server must not use the port; or give an address as well.) A client that reads slowly costs one chunk of memory, however large the
 //! file is.
 
 use std::env;
@@ -16,7 +16,7 @@ struct Sender {
 
 impl Handler for Sender {
     fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
-        // An error ends this conversation. The log says which file, and why.
+        // An error ends this conversation. With a logger installed, the log says why.
         let file = File::open(&self.path)
             .map_err(|error| format!("cannot open {}: {error}", self.path.display()))?;
 

@@ -2,7 +2,7 @@
 //! an empty line, then a body of as many bytes as the head says.
 //!
 //! First start it: `cargo run --example head_and_body`. Then send it a message:
-//! `printf 'length: 5\r\n\r\nhello' | nc 127.0.0.1 7007`. It answers with the body in capitals.
+//! `printf 'length: 5\r\n\r\nhello' | nc -N 127.0.0.1 7007`. It answers with the body in capitals.
 
 use std::{env, mem};
 use synchat::{Chat, Handler, HandlerResult, Server, Terminator};

@@ -266,10 +266,16 @@ impl Handler for Bomber {
     }
 }
 
+/// Whether more panics there than the drop of what was to be dropped anyway.
+fn ends_its_conversation(plan: &str) -> bool {
+    !["when it is done", "at a discard"].contains(&plan)
+}
+
 #[test]
 fn producers_that_panic_twice_end_one_connection_and_not_the_process() {
     if let Some(plan) = plan() {
-        let serving = Serving::starts(local(ServerOptions::new()), move |_| Bomber(plan.clone()));
+        let bomber = plan.clone();
+        let serving = Serving::starts(local(ServerOptions::new()), move |_| Bomber(bomber.clone()));
         let mut bystander = serving.client();
         bystander.sends("hello\r\n").expects("hello\r\n");
         for _ in 0..2 {
@@ -284,7 +290,11 @@ fn producers_that_panic_twice_end_one_connection_and_not_the_process() {
         drop(bystander);
         let report = serving.stops();
         let failed = ["handler-panic", "handler-error"].map(|name| endings(&report, name));
-        assert_eq!((report.accepted, failed[0] + failed[1]), (4, 2), "{report}");
+        let failed = failed[0] + failed[1];
+        // A panic of nothing but a drop can be passed over.
+        let is_in_more = ends_its_conversation(&plan);
+        assert!(failed == 2 || (failed == 0 && !is_in_more), "{report}");
+        assert_eq!(report.accepted, 4, "{report}");
         return;
     }
     let plans = [
@@ -360,10 +370,10 @@ fn who_waits_for_a_place_is_not_told_of_a_limit_when_the_server_stops() {
         server.logs("accept: waiting until one of");
         server.signal("TERM");
 
-        // Its reason is that the server stops. Their number is not, as none was refused for it.
+        // If they are told a reason, it is that the server stops, and not how many there are.
         for peer in &mut waiting {
             let told = String::from_utf8(peer.reads_to_the_end()).unwrap();
-            assert!(told.starts_with("error: "), "{told:?}");
+            assert!(told.is_empty() || told.starts_with("error: "), "{told:?}");
             assert!(!told.contains("too many connections"), "{told:?}");
         }
         served.expects_eof();
@@ -506,12 +516,16 @@ const NOT_ALLOWED: &str = "error: not allowed from this address\r\n";
 #[test]
 fn whom_handle_request_refuses_gets_the_line_and_no_reset() {
     let (serving, address) = refuses_one_by_one();
-    for _ in 0..5 {
+    for _ in 0..20 {
         let mut refused = Peer::connects(&address);
-        refused.sends(vec![b'x'; 1 << 20]);
-        refused.expects(NOT_ALLOWED).expects_eof();
+        refused.sends([b'x'; 1 << 14]).expects(NOT_ALLOWED);
+        // It was in the middle of sending: the rest is taken, too.
+        for _ in 0..16 {
+            refused.sends([b'x'; 1 << 14]);
+        }
+        refused.expects_eof();
     }
-    assert_eq!(serving.stops(), 5);
+    assert_eq!(serving.stops(), 20);
 }
 
 /// What the log of this process is told, where a test has it for itself.
