@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use synchat::{
-    Address, Chat, Handler, HandlerResult, Limits, Signal, Signals, Terminator, connect,
-};
+use synchat::{Chat, Handler, HandlerResult, Limits, Signal, Signals, Terminator, connect};
 
 use super::advice::advise;
 use super::awaited_echo::{Awaited, distinct_line};
@@ -29,14 +27,14 @@ use super::tally::{Loss, Tally, Verdict};
 const REFUSED: u8 = 3;
 
 /// Sends all lines, and returns the exit code: 0 if every echo came back right, 3 if the server only
-/// refused, or else 1. An error is one line.
+/// refused (0 with `--alive`), or else 1. An error is one line.
 pub(crate) fn ping(settings: &PingSettings) -> Result<u8, String> {
     let signals = Signals::catch().map_err(|error| format!("cannot catch signals: {error}"))?;
 
     let (size, address) = (settings.line_size(), &settings.address);
     let tally = Tally::new(format!("{size} bytes from {address}"), settings.quiet);
     let tally = Arc::new(Mutex::new(tally));
-    end_at_a_signal(signals, tally.clone(), address.clone())?;
+    end_at_a_signal(signals, tally.clone(), settings.clone())?;
 
     let limits = limits(settings);
     let mut pings = Pings {
@@ -59,12 +57,13 @@ pub(crate) fn ping(settings: &PingSettings) -> Result<u8, String> {
         goes_on = loss.is_some_and(|why| pings.note_outcome(Err(why)));
     }
 
-    finish(&tally, address)
+    finish(&tally, settings)
 }
 
 /// Prints the summary, and says on standard error why the server is not well, if standard output does
 /// not say it. Returns the exit code.
-fn finish(tally: &Mutex<Tally>, address: &Address) -> Result<u8, String> {
+fn finish(tally: &Mutex<Tally>, settings: &PingSettings) -> Result<u8, String> {
+    let address = &settings.address;
     let mut tally = lock(tally);
     let verdict = tally.finish()?;
     let is_quiet = tally.is_quiet();
@@ -74,7 +73,7 @@ fn finish(tally: &Mutex<Tally>, address: &Address) -> Result<u8, String> {
         Verdict::Good => Ok(0),
         Verdict::Refused(why) => {
             complain(&format!("ping {address}: {why}"));
-            Ok(REFUSED)
+            Ok(if settings.alive { 0 } else { REFUSED })
         }
         Verdict::Bad(why) => {
             if is_quiet {
@@ -92,12 +91,12 @@ fn finish(tally: &Mutex<Tally>, address: &Address) -> Result<u8, String> {
 fn end_at_a_signal(
     mut signals: Signals,
     tally: Arc<Mutex<Tally>>,
-    address: Address,
+    settings: PingSettings,
 ) -> Result<(), String> {
     const SELDOM: Duration = Duration::from_secs(3600);
 
     let is_stop = |signal| matches!(signal, Some(Signal::Stop | Signal::Hangup));
-    let end = move || match finish(&tally, &address) {
+    let end = move || match finish(&tally, &settings) {
         Ok(code) => process::exit(code.into()),
         Err(message) => {
             complain(&message);

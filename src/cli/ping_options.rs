@@ -17,6 +17,8 @@ pub(crate) struct PingSettings {
     pub(crate) timeout: Duration,
     pub(crate) terminator: Terminator,
     pub(crate) quiet: bool,
+    /// A refusal is as good as an echo.
+    pub(crate) alive: bool,
     /// `None` means the default, or the number of bytes with `--terminator length:N`.
     size: Option<u64>,
 }
@@ -90,6 +92,18 @@ const OPTIONS: &[Opt<PingSettings>] = &[
         details: "If a line has no echo, one line on standard error says why.",
         set: |settings, _| {
             settings.quiet = true;
+            Ok(())
+        },
+    },
+    Opt {
+        long: "alive",
+        short: None,
+        value: None,
+        default: "off",
+        about: "take a refusal as a sign of life: exit with 0, not with 3",
+        details: "For health checks: a server that is full must not be ended for it.",
+        set: |settings, _| {
+            settings.alive = true;
             Ok(())
         },
     },
@@ -172,6 +186,7 @@ impl Default for PingSettings {
             timeout: Duration::from_secs(1),
             terminator: Terminator::CRLF,
             quiet: false,
+            alive: false,
             size: None,
         }
     }

@@ -30,6 +30,10 @@ const OFTEN: Duration = Duration::from_millis(20);
 /// child's group, and wrappers pass on what the terminal has sent already. A person takes longer.
 pub(crate) const ONE_REQUEST: Duration = Duration::from_millis(250);
 
+/// The most time between the end of the grace period and the end of the process: conversations are
+/// ended by force, and refused peers read why.
+const FORCED_END: Duration = Duration::from_secs(3);
+
 /// The time for the server to be bound after a stop. Then the process ends without it.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
 
@@ -182,7 +186,7 @@ impl Watch {
             handle.stop();
         }
         if let Some(watchdog) = &mut self.watchdog {
-            watchdog.trust_for(self.grace, now);
+            watchdog.trust_for(self.grace + FORCED_END, now);
         }
     }
 

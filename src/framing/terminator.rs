@@ -77,6 +77,21 @@ impl Terminator {
         (first == Some(message.len() - end.len())).then_some(message)
     }
 
+    /// Returns the terminator in words that a peer can read.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Bytes(bytes) => match &**bytes {
+                b"\r\n" => "CR LF".to_owned(),
+                b"\n" => "LF".to_owned(),
+                b"\r" => "CR".to_owned(),
+                b"\0" => "NUL".to_owned(),
+                bytes => format!("\"{}\"", bytes.escape_ascii()),
+            },
+            Self::Length(count) => format!("{count} bytes"),
+            Self::None => "bytes".to_owned(),
+        }
+    }
+
     fn from_bytes(bytes: Cow<'static, [u8]>) -> Self {
         if bytes.is_empty() {
             Self::None

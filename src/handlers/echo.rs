@@ -8,10 +8,12 @@
 //! Talk to it: `nc -C 127.0.0.1 7007`.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::NamedHandler;
 use crate::conversation::{Chat, CloseReason, Handler, HandlerResult};
 use crate::framing::Terminator;
+use crate::log_target::SESSION;
 
 /// The row of this handler in the shelf.
 pub(super) const NAMED: NamedHandler = NamedHandler {
@@ -48,6 +50,21 @@ impl Echo {
         chat.push(&self.ibuffer)?;
         self.ibuffer.clear();
         Ok(())
+    }
+
+    /// Tells the operator, once, about a peer whose lines end with LF where CR LF is awaited: somebody
+    /// who types into a plain `nc`, for instance.
+    fn hint_at_bare_line_feeds(&self) {
+        static WAS_TOLD: AtomicBool = AtomicBool::new(false);
+
+        let is_bare = self.terminator == Terminator::CRLF && self.ibuffer.ends_with(b"\n");
+        if is_bare && !WAS_TOLD.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                target: SESSION,
+                "a peer ended its line with a bare LF, but messages end with CR LF: use --terminator lf, \
+                 or a client that sends CR LF, such as nc -C"
+            );
+        }
     }
 
     /// Sends an error line, if the peer can tell it from an echo.
@@ -92,6 +109,13 @@ impl Handler for Echo {
     }
 
     fn timed_out(&mut self, reason: &CloseReason, chat: &mut Chat) -> HandlerResult {
-        self.send_error(format_args!("too slow, {reason}"), chat)
+        match reason {
+            CloseReason::MessageDeadline { limit } => {
+                self.hint_at_bare_line_feeds();
+                let awaited = self.terminator.in_words();
+                self.send_error(format_args!("too slow, no {awaited} within {limit:?}"), chat)
+            }
+            reason => self.send_error(format_args!("too slow, {reason}"), chat),
+        }
     }
 }

@@ -23,7 +23,10 @@ impl AcceptFailure {
         match error.kind() {
             ErrorKind::ConnectionAborted | ErrorKind::Interrupted => Self::Transient,
             _ if error.raw_os_error() == Some(Self::EPROTO) => Self::Transient,
-            ErrorKind::InvalidInput => Self::Fatal,
+            // From the system, it means that the socket does not listen. `std` also makes such an error
+            // itself, where a connection was reset in the queue.
+            ErrorKind::InvalidInput if error.raw_os_error().is_some() => Self::Fatal,
+            ErrorKind::InvalidInput => Self::Transient,
             _ => Self::Shortage,
         }
     }
@@ -51,5 +54,7 @@ mod tests {
                 .all(|kind| *kind == AcceptFailure::Transient)
         );
         assert_eq!(failure(einval), AcceptFailure::Fatal);
+        let made_by_std = io::Error::from(ErrorKind::InvalidInput);
+        assert_eq!(AcceptFailure::of(&made_by_std), AcceptFailure::Transient);
     }
 }

@@ -1,5 +1,6 @@
 //! A listening socket, and everything that its connections share.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -52,7 +53,14 @@ impl Listening {
     fn new(config: Config, room: Room, listener: Listener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         log::info!(target: SERVER, "bind: address={address}");
-        log::info!(target: SERVER, "listen: backlog={}", config.backlog);
+        match backlog_in_force(config.backlog) {
+            backlog if backlog < config.backlog => log::info!(
+                target: SERVER,
+                "listen: backlog={backlog} asked={}, net.core.somaxconn allows no more",
+                config.backlog
+            ),
+            backlog => log::info!(target: SERVER, "listen: backlog={backlog}"),
+        }
 
         let registry = Arc::new(Registry::new()?);
         Ok(Self {
@@ -107,4 +115,12 @@ impl Listening {
     ) {
         door.refuse(connection, peer, refusal, &self.config, &self.registry);
     }
+}
+
+/// Returns the backlog that the kernel makes of this one. Only Linux tells.
+fn backlog_in_force(asked: u32) -> u32 {
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let most: Option<u32> = most.ok().and_then(|text| text.trim().parse().ok());
+
+    most.map_or(asked, |most| most.min(asked))
 }

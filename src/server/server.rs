@@ -113,7 +113,7 @@ impl Server {
     }
 
     /// Serves one connection, on this thread, and returns its summary. Returns `None` if none came in
-    /// time, if the one that came was [refused](Refusal), or if the server was stopped.
+    /// time, if the one that came was [refused](crate::Refusal), or if the server was stopped.
     ///
     /// # Errors
     ///

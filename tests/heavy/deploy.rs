@@ -345,7 +345,10 @@ fn the_image_has_one_file_and_the_right_settings() {
     );
     assert_eq!(words(image.says("ENTRYPOINT")), ["/synchat"]);
 
-    assert_eq!(image.health_check(), ["/synchat", "ping", "-qc1"]);
+    assert_eq!(
+        image.health_check(),
+        ["/synchat", "ping", "-qc1", "--alive"]
+    );
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn a_thousand_unfinished_messages_end_in_time() {
     for stream in &mut unfinished {
         let mut told = String::new();
         stream.read_to_string(&mut told).expect("an orderly end");
-        assert_eq!(told, "error: too slow, message-deadline limit=2s\r\n");
+        assert_eq!(told, "error: too slow, no CR LF within 2s\r\n");
     }
 
     drop((unfinished, active));

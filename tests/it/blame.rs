@@ -80,7 +80,7 @@ fn a_message_that_a_halt_finds_unfinished_is_cut_when_it_is_over() {
     while_halted(&server, PAST_THE_LIMIT, || {
         peer.sends("a message");
     });
-    peer.expects("error: too slow, message-deadline limit=500ms\r\n");
+    peer.expects("error: too slow, no CR LF within 500ms\r\n");
     peer.expects_eof();
     server[0].client().sends("next\r\n").expects("next\r\n");
 }

@@ -21,7 +21,7 @@ use crate::support::time_limit;
 /// The timeout that most of these tests set, and the line that a peer gets when it is over.
 const LIMIT: Duration = Duration::from_millis(500);
 const IDLE: &str = "error: too slow, idle limit=500ms\r\n";
-const MESSAGE: &str = "error: too slow, message-deadline limit=500ms\r\n";
+const MESSAGE: &str = "error: too slow, no CR LF within 500ms\r\n";
 
 fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -367,7 +367,7 @@ fn hundreds_of_unfinished_messages_end_in_time() {
     let sending = since.elapsed();
     greets(&mut healthy);
     for peer in &mut peers {
-        peer.expects("error: too slow, message-deadline limit=1s\r\n");
+        peer.expects("error: too slow, no CR LF within 1s\r\n");
         peer.expects_eof();
         greets(&mut healthy);
     }

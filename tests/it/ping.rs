@@ -797,3 +797,27 @@ fn pings_into_a_non_blocking_output_that_is_read_slowly_are_all_printed() {
     assert!(text.contains("\n10000 sent, 10000 received, 0 lost (0%)\n"));
     assert!(printed(&pings.ends(), 0).is_empty());
 }
+
+#[test]
+fn a_refusal_is_a_sign_of_life_if_that_is_asked() {
+    let server = ServerProcess::starts(&["--max-connections", "1"]);
+    let mut served = server.client();
+    served.sends("hello\r\n").expects("hello\r\n");
+
+    let output = pings(server.address(), &["-qc1", "--alive"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("too many connections, the limit is 1"),
+        "{told}"
+    );
+    assert_eq!(pings(server.address(), &["-qc1"]).status.code(), Some(3));
+
+    // It is no excuse for any other failure.
+    drop(served);
+    let address = server.address().clone();
+    server.signal("TERM");
+    assert!(server.ends().status.success());
+    let output = pings(&address, &["-qc1", "--alive", "-W200ms"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
