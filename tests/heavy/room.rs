@@ -30,7 +30,7 @@ fn starts(command: &mut Command) -> Said {
     let said = lines.last().expect("it has that line").clone();
     // What more there is to warn of may stand behind it.
     server.signal("USR1");
-    lines.extend(server.logs_up_to(" stats: "));
+    lines.extend(server.logs_up_to(" report: "));
     let number = |name: &str| {
         let (_, rest) = said.split_once(name).expect("it says so");
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
