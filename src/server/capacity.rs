@@ -1,12 +1,17 @@
 //! The number of connections that the system can hold. A server never promises more.
 //!
-//! A connection needs a descriptor, and its thread needs four memory maps. If a new thread cannot map
-//! its signal stack, the process aborts (rust-lang/rust#78497). So the limit of maps must never be
-//! reached. Both limits are read from `/proc`. Where there is no `/proc`, nothing is known.
+//! A connection needs a descriptor, a thread, four memory maps of that thread, and memory. The limits
+//! on these are read when a server is made, less what is used by then. Where a limit cannot be read,
+//! it is not known. If a new thread cannot map its signal stack, the process aborts
+//! (rust-lang/rust#78497). So the limits of maps and of address space must never be reached.
 
 use std::fs;
 
 use super::config::Config;
+use super::kernel_files;
+use super::process_status::ProcessStatus;
+use super::system_limit::SystemLimit;
+use super::thread_limits::thread_limits;
 use crate::error::Error;
 use crate::log_target::SERVER;
 
@@ -28,14 +33,16 @@ impl Room {
             per_address: config.max_per_address,
         };
 
-        if let Some(capacity) = capacity().filter(|capacity| capacity.connections < asked as u64) {
-            let limit = format!("{} of {}", capacity.limit, capacity.value);
-            let possible = capacity.connections;
+        let strictest = known_limits()
+            .into_iter()
+            .min_by_key(SystemLimit::connections);
+        if let Some(limit) = strictest.filter(|limit| limit.connections() < asked as u64) {
+            let possible = limit.connections();
             if config.max_connections.is_some() || possible == 0 {
                 return Err(Error::Capacity {
                     asked,
                     possible,
-                    limit,
+                    limit: limit.to_string(),
                 });
             }
 
@@ -45,60 +52,90 @@ impl Room {
             );
             room.connections = possible as usize;
         }
+
         Ok(room)
     }
 }
 
-/// A limit of the system, and the connections that it allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Capacity {
-    connections: u64,
-    /// The name of the limit, which the operator can raise.
-    limit: &'static str,
-    value: u64,
-}
-
-/// Descriptors that are not for connections: the standard streams, the log, the listening socket, and
+/// Descriptors that come later and are not for connections: the log, the listening socket, and
 /// refused connections.
 const OTHER_DESCRIPTORS: u64 = 32;
 const MAPS_PER_CONNECTION: u64 = 4;
-/// Maps of the program, of its libraries and heap, and of threads that are just ending.
+/// Maps of the heap, and of threads that are just ending.
 const OTHER_MAPS: u64 = 1024;
 
-/// Returns the strictest limit of the system, if any is known.
-fn capacity() -> Option<Capacity> {
-    let limits = fs::read_to_string("/proc/self/limits").ok();
-    let descriptors = limits
-        .as_deref()
-        .and_then(open_files)
-        .map(|value| Capacity {
-            connections: value.saturating_sub(OTHER_DESCRIPTORS),
-            limit: "RLIMIT_NOFILE, the number of open files (ulimit -n),",
-            value,
-        });
+/// Returns all limits of the system that are known.
+fn known_limits() -> Vec<SystemLimit> {
+    let process = ProcessStatus::read();
+    let mut limits = thread_limits(&process);
 
-    let maps = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
-    let maps = maps.and_then(|text| text.trim().parse().ok());
-    let maps = maps.map(|value: u64| Capacity {
-        connections: value.saturating_sub(OTHER_MAPS) / MAPS_PER_CONNECTION,
-        limit: "the number of memory maps (sysctl vm.max_map_count)",
-        value,
-    });
-
-    let known = [descriptors, maps].into_iter().flatten();
-    known.min_by_key(|capacity| capacity.connections)
+    limits.extend(limit_of_descriptors(&process));
+    limits.extend(limit_of_files(&process));
+    limits.extend(limit_of_maps());
+    limits
 }
 
-/// Returns the soft limit of open files from the text of `/proc/self/limits`.
-fn open_files(limits: &str) -> Option<u64> {
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))?;
+fn limit_of_descriptors(process: &ProcessStatus) -> Option<SystemLimit> {
+    let value = process.soft_limit("Max open files")?;
 
-    match line.split_whitespace().nth(3)? {
-        "unlimited" => Some(u64::MAX),
-        number => number.parse().ok(),
+    Some(SystemLimit {
+        name: "RLIMIT_NOFILE, the number of open files (ulimit -n),".to_owned(),
+        value,
+        in_use: open_descriptors(value),
+        reserve: OTHER_DESCRIPTORS,
+        per_connection: 1,
+    })
+}
+
+/// Returns how many descriptors are open. Those past the limit, which was higher then, take nothing
+/// of it.
+fn open_descriptors(limit: u64) -> u64 {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return 0;
+    };
+    let numbers = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+
+    // One of them is the directory that is being read.
+    let open = numbers.filter(|number| *number < limit).count() as u64;
+    open.saturating_sub(1)
+}
+
+/// Returns the limit of the machine, which a process with `CAP_SYS_ADMIN` does not have.
+fn limit_of_files(process: &ProcessStatus) -> Option<SystemLimit> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    if process.has_one_of(&[CAP_SYS_ADMIN]) {
+        return None;
     }
+
+    let (value, in_use) = files_in(&kernel_files::text("/proc/sys/fs/file-nr")?)?;
+    Some(SystemLimit {
+        name: "the open files of the machine (sysctl fs.file-max)".to_owned(),
+        value,
+        in_use,
+        reserve: OTHER_DESCRIPTORS,
+        per_connection: 1,
+    })
+}
+
+/// Returns the limit and the number of open files, from the text of `/proc/sys/fs/file-nr`. The number
+/// comes first, the limit last.
+fn files_in(text: &str) -> Option<(u64, u64)> {
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
+    let in_use = numbers.next()??;
+
+    Some((numbers.nth(1)??, in_use))
+}
+
+fn limit_of_maps() -> Option<SystemLimit> {
+    Some(SystemLimit {
+        name: "the number of memory maps (sysctl vm.max_map_count)".to_owned(),
+        value: kernel_files::number("/proc/sys/vm/max_map_count")?,
+        in_use: kernel_files::count_lines("/proc/self/maps").unwrap_or(0),
+        reserve: OTHER_MAPS,
+        per_connection: MAPS_PER_CONNECTION,
+    })
 }
 
 #[cfg(test)]
@@ -106,15 +143,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_soft_limit_of_open_files_is_found() {
-        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                    Max cpu time              unlimited            unlimited            seconds   \n\
-                    Max open files            1024                 524288               files     \n";
-        assert_eq!(open_files(text), Some(1024));
-        assert_eq!(
-            open_files(&text.replace("1024 ", "unlimited ")),
-            Some(u64::MAX)
-        );
-        assert_eq!(open_files("something else"), None);
+    fn the_open_files_of_the_machine_have_a_limit() {
+        assert_eq!(files_in("1632\t0\t9223372\n"), Some((9_223_372, 1632)));
+        assert_eq!(files_in("1632\t0\n"), None);
+        assert_eq!(files_in(""), None);
     }
 }

@@ -291,18 +291,34 @@ fn with_a_hundred_descriptors(options: &[&str]) -> Command {
     command
 }
 
-#[test]
-fn a_default_too_high_for_the_system_is_lowered() {
+/// Starts a server that has a hundred descriptors. Returns it, and how many connections it can hold.
+fn starts_with_a_hundred_descriptors() -> (ServerProcess, usize) {
     let mut server = ServerProcess::starts_from(&mut with_a_hundred_descriptors(&[]));
-    let warning = server.logs("max_connections lowered from 1024 to 68");
+    let warning = server.logs("max_connections lowered from 1024 to ");
     assert!(
-        warning.contains("WARNING ") && warning.contains("(ulimit -n), of 100"),
+        warning.contains("WARNING ") && warning.contains("(ulimit -n), of 100, with "),
         "{warning}"
     );
+    let number = |before: &str| -> usize {
+        let (_, number) = warning.split_once(before).expect("it says so");
+        number.split([' ', ':']).next().unwrap().parse().unwrap()
+    };
+    let (possible, in_use) = (number(" to "), number(", with "));
 
-    let mut peers = fills(&server, 68);
+    // The standard streams are open, and now the listening socket is, too.
+    let open = server.descriptors();
+    assert!((3..open).contains(&in_use), "{open} are open: {warning}");
+    assert_eq!(possible, 100 - in_use - 32, "{warning}");
+    (server, possible)
+}
+
+#[test]
+fn a_default_too_high_for_the_system_is_lowered() {
+    let (server, possible) = starts_with_a_hundred_descriptors();
+
+    let mut peers = fills(&server, possible);
     for _ in 0..40 {
-        server.client().expects(full(68)).expects_eof();
+        server.client().expects(full(possible)).expects_eof();
     }
     peers.iter_mut().for_each(greets);
     leaves(peers.remove(0));
@@ -314,13 +330,17 @@ fn a_default_too_high_for_the_system_is_lowered() {
 
 #[test]
 fn a_limit_too_high_for_the_system_is_an_error() {
-    let mut command = with_a_hundred_descriptors(&["-q", "--max-connections", "69"]);
-    let line = complaint(&run_to_its_end(&mut command), 1);
-    for named in ["69", "68", "RLIMIT_NOFILE", "ulimit -n", "100"] {
+    let (_, possible) = starts_with_a_hundred_descriptors();
+    let asked_for = |connections: usize| {
+        with_a_hundred_descriptors(&["-q", &format!("--max-connections={connections}")])
+    };
+
+    let line = complaint(&run_to_its_end(&mut asked_for(possible + 1)), 1);
+    let (asked, allowed) = ((possible + 1).to_string(), possible.to_string());
+    for named in [&asked, &allowed, "RLIMIT_NOFILE", "ulimit -n", "100"] {
         assert!(line.contains(named), "{named} is not in {line}");
     }
-    let mut command = with_a_hundred_descriptors(&["-q", "--max-connections", "68"]);
-    served(&ServerProcess::starts_from(&mut command));
+    served(&ServerProcess::starts_from(&mut asked_for(possible)));
 }
 
 #[test]
