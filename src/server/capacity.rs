@@ -9,8 +9,9 @@ use std::fs;
 
 use super::config::Config;
 use super::kernel_files;
+use super::memory_limits::{memory_limits, warn_of_too_little};
 use super::process_status::ProcessStatus;
-use super::system_limit::SystemLimit;
+use super::system_limit::{SystemLimit, Unit};
 use super::thread_limits::thread_limits;
 use crate::error::Error;
 use crate::log_target::SERVER;
@@ -33,7 +34,7 @@ impl Room {
             per_address: config.max_per_address,
         };
 
-        let strictest = known_limits()
+        let strictest = known_limits(config)
             .into_iter()
             .min_by_key(SystemLimit::connections);
         if let Some(limit) = strictest.filter(|limit| limit.connections() < asked as u64) {
@@ -53,6 +54,7 @@ impl Room {
             room.connections = possible as usize;
         }
 
+        warn_of_too_little(room.connections, config.memory(room.connections));
         Ok(room)
     }
 }
@@ -65,13 +67,16 @@ const MAPS_PER_CONNECTION: u64 = 4;
 const OTHER_MAPS: u64 = 1024;
 
 /// Returns all limits of the system that are known.
-fn known_limits() -> Vec<SystemLimit> {
+fn known_limits(config: &Config) -> Vec<SystemLimit> {
     let process = ProcessStatus::read();
     let mut limits = thread_limits(&process);
 
     limits.extend(limit_of_descriptors(&process));
     limits.extend(limit_of_files(&process));
     limits.extend(limit_of_maps());
+
+    let (stack, buffers) = (config.stack_size as u64, config.limits.memory());
+    limits.extend(memory_limits(&process, stack, buffers));
     limits
 }
 
@@ -80,6 +85,7 @@ fn limit_of_descriptors(process: &ProcessStatus) -> Option<SystemLimit> {
 
     Some(SystemLimit {
         name: "RLIMIT_NOFILE, the number of open files (ulimit -n),".to_owned(),
+        unit: Unit::Pieces,
         value,
         in_use: open_descriptors(value),
         reserve: OTHER_DESCRIPTORS,
@@ -112,6 +118,7 @@ fn limit_of_files(process: &ProcessStatus) -> Option<SystemLimit> {
     let (value, in_use) = files_in(&kernel_files::text("/proc/sys/fs/file-nr")?)?;
     Some(SystemLimit {
         name: "the open files of the machine (sysctl fs.file-max)".to_owned(),
+        unit: Unit::Pieces,
         value,
         in_use,
         reserve: OTHER_DESCRIPTORS,
@@ -131,6 +138,7 @@ fn files_in(text: &str) -> Option<(u64, u64)> {
 fn limit_of_maps() -> Option<SystemLimit> {
     Some(SystemLimit {
         name: "the number of memory maps (sysctl vm.max_map_count)".to_owned(),
+        unit: Unit::Pieces,
         value: kernel_files::number("/proc/sys/vm/max_map_count")?,
         in_use: kernel_files::count_lines("/proc/self/maps").unwrap_or(0),
         reserve: OTHER_MAPS,

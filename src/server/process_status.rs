@@ -33,6 +33,13 @@ impl ProcessStatus {
         values.split_whitespace().next()?.parse().ok()
     }
 
+    /// Returns the number of bytes that the status says in kB.
+    pub(super) fn bytes(&self, name: &str) -> Option<u64> {
+        let kib: u64 = field(&self.status, name)?.parse().ok()?;
+
+        Some(kib.saturating_mul(1024))
+    }
+
     /// Returns the number of the user whom the process belongs to.
     pub(super) fn user(&self) -> Option<u64> {
         user_in(&self.status)
@@ -103,6 +110,8 @@ CapEff:\t0000000001000000
     #[test]
     fn the_status_has_sizes_a_user_and_capabilities() {
         let process = ProcessStatus::of_texts("", STATUS);
+        assert_eq!(process.bytes("VmSize"), Some(139_068 * 1024));
+        assert_eq!(process.bytes("VmSwap"), None);
         assert_eq!(process.user(), Some(1000));
         assert!(process.has_one_of(&[21, 24]));
         assert!(!process.has_one_of(&[21, 23]));

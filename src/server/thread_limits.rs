@@ -6,7 +6,7 @@ use std::path::Path;
 use super::control_groups;
 use super::kernel_files;
 use super::process_status::{ProcessStatus, user_and_threads};
-use super::system_limit::SystemLimit;
+use super::system_limit::{SystemLimit, Unit};
 
 /// Threads of the program that start later, threads whose connection has just ended, and a health
 /// check that runs beside the server.
@@ -32,6 +32,7 @@ pub(super) fn thread_limits(process: &ProcessStatus) -> Vec<SystemLimit> {
 fn limit_on_threads(name: String, value: u64, in_use: u64) -> SystemLimit {
     SystemLimit {
         name,
+        unit: Unit::Pieces,
         value,
         in_use,
         reserve: OTHER_THREADS,

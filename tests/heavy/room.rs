@@ -376,6 +376,110 @@ fn a_process_with_a_small_address_space_is_promised_no_more() {
     assert_holds_what_it_said(starts(&mut limited(Some(10))));
 }
 
+/// A server at its limit of address space or data holds all that it has said, full of lines that
+/// nobody reads, again and again.
+#[track_caller]
+fn assert_stands_full(limit: &str, arenas: &str) {
+    let directory = Directory::new();
+    let mut command = tool("prlimit");
+    command.args([limit, &binary(), &directory.socket("full")]);
+    command.env("MALLOC_ARENA_MAX", arenas);
+    let said = starts(&mut command);
+    println!("{limit}, arenas {arenas}: {}", said.connections);
+    let is_lowered = said.warnings.iter().any(|line| line.contains("RLIMIT_"));
+    assert!(is_lowered, "{limit} allows {}", said.connections);
+
+    let line = [&[b'x'; 65_534][..], b"\r\n"].concat();
+    for _ in 0..3 {
+        let stuffed = stuffs(said.server.address(), said.connections, &line);
+        assert!(said.server.threads() > said.connections as u64);
+        drop(stuffed);
+        eventually("all have left", || said.server.threads() < 5);
+    }
+    let stopped = Stopped::orderly(said.server);
+    assert_eq!(stopped.count("refused-no-thread"), 0, "{}", stopped.log);
+}
+
+#[test]
+fn a_server_full_at_its_limits_of_memory_does_not_abort() {
+    // 0 is the default number of arenas.
+    for (limit, arenas) in [
+        ("--as=167772160", "0"),
+        ("--as=314572800", "0"),
+        ("--as=167772160", "1"),
+        ("--as=629145600", "3"),
+        ("--data=33554432", "0"),
+        ("--data=104857600", "1"),
+    ] {
+        assert_stands_full(limit, arenas);
+    }
+}
+
+#[test]
+fn a_process_with_little_data_is_promised_no_more() {
+    let limited = |connections| {
+        let mut command = tool("prlimit");
+        command.arg("--data=104857600").args(arguments(connections));
+        command
+    };
+    assert_lowers(&mut limited(None), 10..=500, "RLIMIT_DATA");
+    assert_refuses(&mut limited(Some(1024)), "RLIMIT_DATA");
+    assert_holds_what_it_said(starts(&mut limited(Some(10))));
+}
+
+/// A server that sees another file of this text in place of one of the kernel's.
+fn with_file(path: &str, text: &str, connections: Option<usize>) -> Command {
+    let script = r#"
+        set -e
+        mount -t tmpfs none /mnt
+        printf -- "$TEXT" >/mnt/file
+        mount --bind /mnt/file "$FILE"
+        exec "$0" "$@""#;
+    let mut command = tool("unshare");
+    command.args(["--mount", "sh", "-c", script]);
+    command.args(arguments(connections));
+    command.envs([("FILE", path), ("TEXT", text)]);
+    command
+}
+
+#[test]
+fn a_machine_that_promises_memory_only_once_is_taken_at_its_word() {
+    let script = r#"
+        set -e
+        mount -t tmpfs none /mnt
+        echo 2 >/mnt/policy
+        printf 'MemTotal: 4000000 kB\nCommitLimit: 2000000 kB\nCommitted_AS: 1900000 kB\n' >/mnt/memory
+        mount --bind /mnt/memory /proc/meminfo
+        mount --bind /mnt/policy /proc/sys/vm/overcommit_memory
+        exec "$0" "$@""#;
+    let strict = |connections| {
+        let mut command = tool("unshare");
+        command.args(["--mount", "sh", "-c", script]);
+        command.args(arguments(connections));
+        command
+    };
+    assert_lowers(&mut strict(None), 10..=260, "vm.overcommit_memory");
+    assert_refuses(&mut strict(Some(300)), "vm.overcommit_memory");
+    assert_holds_what_it_said(starts(&mut strict(Some(50))));
+}
+
+#[test]
+fn files_of_the_kernel_that_tell_nothing_limit_nothing() {
+    for path in [
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/sys/vm/max_map_count",
+        "/proc/sys/kernel/threads-max",
+        "/proc/sys/kernel/pid_max",
+        "/proc/sys/fs/file-nr",
+    ] {
+        for text in ["", "nonsense\n", "-1/-1 -1\n", "\\377\\000"] {
+            let said = starts(&mut with_file(path, text, Some(100)));
+            assert_eq!((said.connections, said.warnings), (100, vec![]), "{path}");
+        }
+    }
+}
+
 /// Whether a server warns at its start that it may take more memory than there is.
 fn warns_of_memory(command: &mut Command) -> bool {
     let said = starts(command);
