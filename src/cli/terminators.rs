@@ -10,8 +10,12 @@ pub(crate) const KEYWORDS: &[&str] = &["crlf", "lf", "cr", "nul", "none"];
 /// The words with something behind a colon.
 pub(crate) const PREFIXES: &[&str] = &["length", "bytes"];
 
+/// The longest terminator, in bytes. Each connection keeps copies of it, and the memory that the
+/// server promises has room for this much.
+const LONGEST: usize = 2048;
+
 /// The part of the long help about the value.
-pub(crate) const FORMS: &str = "crlf, lf, cr, nul, none, length:N for N bytes, or bytes:TEXT for the bytes of a text. The text \
+pub(crate) const FORMS: &str = "crlf, lf, cr, nul, none, length:N for N bytes, or bytes:TEXT for the bytes of a text, at most 2048. The text \
                                 can have the escapes \\r \\n \\t \\0 \\\\ \\xHH. You can leave bytes: out if the text has more than \
                                 letters. With none, bytes pass as they arrive.";
 
@@ -31,9 +35,7 @@ pub(crate) fn terminator(text: &str) -> Result<Terminator, String> {
             .map(Terminator::from)
             .map_err(|form| format!("length:N, N {form}")),
 
-        Some((word, text)) if word.eq_ignore_ascii_case("bytes") && !text.is_empty() => {
-            unescape(text).map(Terminator::from)
-        }
+        Some((word, text)) if word.eq_ignore_ascii_case("bytes") && !text.is_empty() => bytes(text),
 
         Some((word, _)) if is_letters(word) => {
             Err(form.to_owned() + &did_you_mean(word, PREFIXES.iter().copied()))
@@ -50,8 +52,17 @@ pub(crate) fn terminator(text: &str) -> Result<Terminator, String> {
             did_you_mean(text, KEYWORDS.iter().copied())
         )),
 
-        _ => unescape(text).map(Terminator::from),
+        _ => bytes(text),
     }
+}
+
+fn bytes(text: &str) -> Result<Terminator, String> {
+    let bytes = unescape(text)?;
+    if bytes.len() > LONGEST {
+        return Err(format!("at most {LONGEST} bytes"));
+    }
+
+    Ok(Terminator::from(bytes))
 }
 
 fn keyword(text: &str) -> Option<Terminator> {
@@ -161,6 +172,20 @@ mod tests {
             "a:b",
         ] {
             assert!(terminator(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_terminator_has_at_most_2048_bytes() {
+        for escape in [";", r"\0", r"\x3b"] {
+            for prefix in ["", "bytes:"] {
+                let text = |length| prefix.to_owned() + &escape.repeat(length);
+                assert!(terminator(&text(2048)).is_ok());
+                assert_eq!(
+                    terminator(&text(2049)),
+                    Err("at most 2048 bytes".to_owned())
+                );
+            }
         }
     }
 

@@ -62,13 +62,19 @@ pub enum TooLong {
 
 impl Limits {
     /// Returns the most memory, in bytes, that a conversation needs beside the stack of its thread:
-    /// the read buffer, one message that is being collected, the queue up to its bound, and one
-    /// message on top as the reply of the last callback. A handler that keeps or pushes more than one
-    /// message adds to it.
+    /// the read buffer, the queue up to its bound, and three messages. One is being collected, one is
+    /// the reply of the last callback, and one is for copies that buffers leave behind as they grow. A
+    /// message counts as at least one read, because without a terminator a handler gets all that was
+    /// read.
+    ///
+    /// A handler that keeps or pushes more than one message adds to it. So does a terminator of more
+    /// than 2 KiB: about 14 times its length, most of it for the search.
     pub fn memory(&self) -> u64 {
-        let buffers = (self.input_buffer.get() as u64).saturating_add(self.max_queued as u64);
+        let read = self.input_buffer.get() as u64;
+        let buffers = read.saturating_add(self.max_queued as u64);
+        let message = self.max_message.max(read);
 
-        buffers.saturating_add(self.max_message.saturating_mul(2))
+        buffers.saturating_add(message.saturating_mul(3))
     }
 }
 

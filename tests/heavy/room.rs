@@ -555,11 +555,10 @@ fn settled_kib(server: &ServerProcess) -> u64 {
     before
 }
 
-/// A server with these options holds its memory, with hundreds of connections that are silent, then
+/// A server with these options holds its memory, with so many connections that are silent, then
 /// with as many that are stuck in the middle of this.
 #[track_caller]
-fn assert_memory_suffices(options: &[&str], bytes: &[u8]) {
-    const CONNECTIONS: usize = 600;
+fn assert_memory_suffices(connections: usize, options: &[&str], bytes: &[u8]) {
     // What the process takes up without any.
     const OWN_KIB: u64 = 6 * 1024;
     let own = std::process::id().to_string();
@@ -567,17 +566,17 @@ fn assert_memory_suffices(options: &[&str], bytes: &[u8]) {
     let directory = Directory::new();
     let mut command = tool(&binary());
     command.arg(directory.socket("memory")).args(options);
-    command.arg(format!("--max-connections={CONNECTIONS}"));
+    command.arg(format!("--max-connections={connections}"));
     let said = starts(&mut command);
     let bound = said.memory_mib * 1024 + OWN_KIB;
     let server = said.server;
 
-    let silent: Vec<_> = (0..CONNECTIONS).map(|_| server.client()).collect();
-    eventually("all are served", || server.threads() > CONNECTIONS as u64);
+    let silent: Vec<_> = (0..connections).map(|_| server.client()).collect();
+    eventually("all are served", || server.threads() > connections as u64);
     let idle = settled_kib(&server);
     drop(silent);
-    eventually("all have left", || server.threads() < CONNECTIONS as u64);
-    let stuffed = stuffs(server.address(), CONNECTIONS, bytes);
+    eventually("all have left", || server.threads() < 5);
+    let stuffed = stuffs(server.address(), connections, bytes);
     let stuck = settled_kib(&server);
     drop(stuffed);
     let options = options.join(" ");
@@ -594,7 +593,11 @@ fn assert_memory_suffices(options: &[&str], bytes: &[u8]) {
 #[test]
 fn the_memory_that_is_said_suffices_with_every_terminator() {
     let line = [&[b'x'; 65_535][..], b"\n"].concat();
-    let cases: [(&[&str], &[u8]); 5] = [
+    // As long as can be.
+    let end = ";".repeat(2048);
+    let long = format!("--terminator={end}");
+    let long_line = [&[b'x'; 65_535][..], end.as_bytes()].concat();
+    let cases: [(&[&str], &[u8]); 6] = [
         (&["--terminator=none", "--max-message=1"], &[b'x'; 1 << 16]),
         (&["--terminator=none"], &[b'x'; 1 << 16]),
         (
@@ -603,10 +606,16 @@ fn the_memory_that_is_said_suffices_with_every_terminator() {
         ),
         (&["--terminator=length:65536"], &[b'x'; 1 << 16]),
         (&["--terminator=lf"], &line),
+        (&[&long], &long_line),
     ];
     for (options, bytes) in cases {
-        assert_memory_suffices(&[&["--stack-size=64KiB"], options].concat(), bytes);
+        assert_memory_suffices(600, &[&["--stack-size=64KiB"], options].concat(), bytes);
     }
+
+    // Buffers that grow leave their old places behind.
+    let options = ["--stack-size=64KiB", "--terminator=lf", "--max-message=3M"];
+    let huge = [&[b'x'; 3 << 20][..], b"\n"].concat();
+    assert_memory_suffices(50, &options, &huge);
 }
 
 #[test]
@@ -623,5 +632,5 @@ fn the_memory_suffices_for_a_long_terminator_or_it_is_refused() {
         return;
     }
     drop(process);
-    assert_memory_suffices(&[&option], format!("hello{terminator}").as_bytes());
+    assert_memory_suffices(600, &[&option], format!("hello{terminator}").as_bytes());
 }

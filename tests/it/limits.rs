@@ -402,7 +402,7 @@ fn memory_stays_within_the_formula() {
         .nth(1)
         .and_then(|rest| rest.split("MiB").next());
     let at_most: u64 = at_most.expect("it says").parse().expect("a number");
-    assert_eq!(at_most, (101 * 384_u64).div_ceil(1024), "{said}");
+    assert_eq!(at_most, (101 * 448_u64).div_ceil(1024), "{said}");
 
     let bound = (CONNECTIONS as u64 * 384) + 8 * 1024;
 
