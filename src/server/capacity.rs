@@ -4,15 +4,27 @@
 //! on these are read when a server is made, less what is used by then. Where a limit cannot be read,
 //! it is not known. If a new thread cannot map its signal stack, the process aborts
 //! (rust-lang/rust#78497). So the limits of maps and of address space must never be reached.
+//!
+//! In the folder `capacity`, `system_limit.rs` is one limit. `thread_limits.rs` and `memory_limits.rs`
+//! find most of them, `process_status.rs` and `control_groups.rs` show where this process stands, and
+//! `kernel_files.rs` reads all this.
+
+mod kernel_files;
+mod system_limit;
+
+mod control_groups;
+mod process_status;
+
+mod memory_limits;
+mod thread_limits;
 
 use std::fs;
 
+use self::memory_limits::{memory_limits, warn_of_too_little};
+use self::process_status::ProcessStatus;
+use self::system_limit::{SystemLimit, Unit};
+use self::thread_limits::thread_limits;
 use super::config::Config;
-use super::kernel_files;
-use super::memory_limits::{memory_limits, warn_of_too_little};
-use super::process_status::ProcessStatus;
-use super::system_limit::{SystemLimit, Unit};
-use super::thread_limits::thread_limits;
 use crate::error::Error;
 use crate::log_target::SERVER;
 

@@ -7,8 +7,7 @@
 //! 2. `session.rs` is the life of one connection on its thread.
 //! 3. `registry.rs` knows all open connections, and ends them. `place.rs` is the place of one.
 //! 4. `options.rs` is how you configure a server, `config.rs` the values that it makes.
-//! 5. `capacity.rs` finds out how many connections the system can hold: `thread_limits.rs`,
-//!    `memory_limits.rs`, `system_limit.rs`; `process_status.rs`, `control_groups.rs`, `kernel_files.rs`.
+//! 5. `capacity.rs` finds out how many connections the system can hold, with the folder `capacity`.
 //! 6. `door.rs` refuses connections: `refusal.rs` lists the reasons, `farewells.rs` lets the refused
 //!    peer read why, `rate_limited_log.rs` keeps a flood out of the log.
 //! 7. `accept_failure.rs` and `backoff.rs` decide what a failed `accept` means.
@@ -25,14 +24,6 @@ mod accept_failure;
 mod backoff;
 
 mod config;
-mod kernel_files;
-mod system_limit;
-
-mod control_groups;
-mod process_status;
-
-mod memory_limits;
-mod thread_limits;
 
 mod capacity;
 
