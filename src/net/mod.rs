@@ -8,12 +8,13 @@
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
 //!    longer. `unix_path.rs` owns the path of a Unix socket.
-//! 6. `signals.rs` turns signals into values.
+//! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
 mod address;
 mod peer;
 
+mod arrivals;
 mod sys;
 
 mod signals;

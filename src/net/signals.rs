@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::arrivals;
 use super::sys::{self, Action};
 
 /// A request from the operator.
@@ -103,7 +104,7 @@ impl Signals {
     /// [`ErrorKind::AlreadyExists`] if they are caught already, since a process has one set of
     /// handlers. Any other error comes from the system, for example when descriptors run out.
     pub fn catch() -> io::Result<Self> {
-        let receiver = sys::wake_receiver()?;
+        let receiver = arrivals::wake_receiver()?;
         if IS_CAUGHT.swap(true, Ordering::SeqCst) {
             let problem = "signals are caught already";
             return Err(io::Error::new(ErrorKind::AlreadyExists, problem));
@@ -115,7 +116,7 @@ impl Signals {
         };
 
         for number in CAUGHT {
-            sys::forget_signal(number);
+            arrivals::forget_signal(number);
             signals.set_action(number, Action::note())?;
             signals.leave_ignored(number)?;
         }
@@ -142,7 +143,7 @@ impl Signals {
         {
             sys::set_action(number, Action::IGNORE)?;
             // It can have come in between.
-            sys::forget_signal(number);
+            arrivals::forget_signal(number);
         }
 
         Ok(())
@@ -156,13 +157,13 @@ impl Signals {
         let started = Instant::now();
 
         loop {
-            if sys::take_signal(SIGTERM) || sys::take_signal(SIGINT) {
+            if arrivals::take_signal(SIGTERM) || arrivals::take_signal(SIGINT) {
                 return Some(Signal::Stop);
             }
-            if sys::take_signal(SIGHUP) {
+            if arrivals::take_signal(SIGHUP) {
                 return Some(Signal::Hangup);
             }
-            if sys::take_signal(SIGUSR1) {
+            if arrivals::take_signal(SIGUSR1) {
                 return Some(Signal::Report);
             }
 
@@ -173,7 +174,7 @@ impl Signals {
 
             let can_wait = self.receiver.set_read_timeout(Some(left));
             match can_wait.and_then(|()| self.receiver.read(&mut [0])) {
-                Ok(_) => sys::rearm_wake(),
+                Ok(_) => arrivals::rearm_wake(),
                 Err(error) if is_no_failure(error.kind()) => {}
                 // Signals are then noticed a little late.
                 Err(_) => thread::sleep(left.min(Self::REST)),
