@@ -4,11 +4,12 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use super::zone::with_zone_number;
 
 /// An address to listen on or to connect to. [`FromStr`] parses it, and `Display` prints the same
 /// form.
@@ -25,10 +26,10 @@ use std::str::FromStr;
 pub enum Address {
     /// A TCP port of an IP address. Port 0 means any free port.
     Tcp(SocketAddr),
-    /// A TCP port of a host, by name. synchat tries all addresses of the host in the order that the
-    /// resolver gives.
+    /// A TCP port of a host, by name. A client tries all addresses of the host, in the order that the
+    /// resolver gives. A server listens on the first one that this machine has.
     Host {
-        /// The name. `localhost` always means `127.0.0.1` and `::1`.
+        /// The name. `localhost` always means `127.0.0.1`, and then `::1`.
         name: String,
         /// The port.
         port: u16,
@@ -217,35 +218,6 @@ fn brackets(text: &str) -> String {
 fn is_name(text: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || "-._".contains(c);
     !text.is_empty() && text.chars().all(is_part)
-}
-
-/// Replaces the zone in `[fe80::1%eth0]` by its number, since `std` takes no names.
-fn with_zone_number(host: &str) -> Result<String, String> {
-    let inside = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    match inside.and_then(|inside| inside.split_once('%')) {
-        Some((address, zone)) if zone.parse::<u32>().is_err() => {
-            let number = interface_number(zone)?;
-            Ok(format!("[{address}%{number}]"))
-        }
-        _ => Ok(host.to_owned()),
-    }
-}
-
-/// Returns the number of a network interface, from the list of those that have an IPv6 address.
-fn interface_number(name: &str) -> Result<u32, String> {
-    let list = fs::read_to_string("/proc/net/if_inet6")
-        .map_err(|_| "a zone is a number here, as in [fe80::1%2]:7007".to_owned())?;
-
-    // Each line: address, number in hexadecimal, length of the prefix, scope, flags, name.
-    list.lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|fields| fields.len() == 6 && fields[5] == name)
-        .and_then(|fields| u32::from_str_radix(fields[1], 16).ok())
-        .ok_or_else(|| {
-            format!("no network interface {name:?} has IPv6; ip -6 address lists those that have")
-        })
 }
 
 impl From<SocketAddr> for Address {

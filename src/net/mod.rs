@@ -2,7 +2,8 @@
 //!
 //! Read the files in this order:
 //!
-//! 1. `address.rs` is an address as text: `HOST:PORT`, `unix:PATH`, `fd:0`.
+//! 1. `address.rs` is an address as text: `HOST:PORT`, `unix:PATH`, `fd:0`. `zone.rs` finds the number
+//!    of a zone.
 //! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
 //! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
@@ -10,6 +11,8 @@
 //!    longer. `unix_path.rs` owns the path of a Unix socket.
 //! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
+
+mod zone;
 
 mod address;
 mod peer;
