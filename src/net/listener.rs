@@ -5,7 +5,7 @@
 //! it, and a connection to ourselves may not get through a full backlog.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl Listener {
     pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
         let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
-                (Socket::Tcp(TcpListener::bind(&*address.resolve()?)?), None)
+                (Socket::Tcp(bind_to_first(&address.resolve()?)?), None)
             }
             Address::Unix(path) => {
                 let (listener, path) = OwnedPath::bind(path)?;
@@ -163,6 +163,33 @@ impl Drop for Listener {
             let _ = self.socket.set_nonblocking(false);
         }
     }
+}
+
+/// Binds to the first of these addresses that this machine has.
+///
+/// If that one is taken, it does not try the next: a second server would then serve beside the first,
+/// and clients would find only one of them. `std` tries the next one after every error.
+fn bind_to_first(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Err(error) if is_not_of_this_machine(&error) => last = error,
+            bound => return bound,
+        }
+    }
+    Err(last)
+}
+
+/// Returns true if this machine does not have the address, or the family of the address.
+fn is_not_of_this_machine(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = match () {
+        () if cfg!(any(target_arch = "mips", target_arch = "mips64")) => 124,
+        () if cfg!(any(target_os = "linux", target_os = "android")) => 97,
+        () => 47,
+    };
+
+    error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 impl Socket {
