@@ -2,19 +2,23 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::address::Address;
 use super::in_time::InTime;
+use super::sys;
 
 /// Connects to the path of a Unix socket, within this time. `connect` blocks while the server's
 /// backlog is full, and `std` has no timeout for that.
 pub(super) fn connect_to_path(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     static CONNECTIONS: InTime<PathBuf, UnixStream> = InTime::new();
 
-    CONNECTIONS.call(path.to_owned(), timeout, UnixStream::connect)
+    let stream = CONNECTIONS.call(path.to_owned(), timeout, UnixStream::connect)?;
+    let _ = sys::receive_urgent_data_inline(stream.as_fd());
+    Ok(stream)
 }
 
 /// The look-ups of host names.
@@ -51,6 +55,7 @@ fn connect_to_another(address: &SocketAddr, timeout: Duration) -> io::Result<Tcp
         return Err(ErrorKind::ConnectionRefused.into());
     }
 
+    let _ = sys::receive_urgent_data_inline(stream.as_fd());
     Ok(stream)
 }
 

@@ -82,6 +82,8 @@ impl Listener {
     fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
         sys::listen(socket.as_fd(), backlog)?;
         socket.set_nonblocking(true)?;
+        // Telnet sends urgent data. An echo sends back all data.
+        let _ = sys::receive_urgent_data_inline(socket.as_fd());
 
         Ok(Self {
             socket,
@@ -127,6 +129,9 @@ impl Listener {
 
         match self.accept_one() {
             Ok((stream, peer)) => {
+                if !self.socket.passes_on_options() {
+                    let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
+                }
                 // On some systems the new socket inherits the mode of the listener. If the mode
                 // cannot be changed, the connection is dead already.
                 let is_blocking = stream.socket().set_nonblocking(false);
@@ -193,6 +198,11 @@ fn is_not_of_this_machine(error: &io::Error) -> bool {
 }
 
 impl Socket {
+    /// Returns true if the sockets that it accepts inherit its options.
+    fn passes_on_options(&self) -> bool {
+        matches!(self, Self::Tcp(_)) && cfg!(any(target_os = "linux", target_os = "android"))
+    }
+
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => listener.set_nonblocking(nonblocking),

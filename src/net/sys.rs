@@ -191,6 +191,14 @@ pub(super) fn has_unsent(socket: BorrowedFd<'_>) -> bool {
     result == 0 && bytes > 0
 }
 
+/// Lets a socket receive urgent data in its place among the other data. Otherwise a read skips it.
+///
+/// A TCP socket that Linux accepts inherits this from the listening one. Other sockets do not.
+pub(super) fn receive_urgent_data_inline(socket: BorrowedFd<'_>) -> io::Result<()> {
+    const SO_OOBINLINE: c_int = if IS_LINUX_OWN { 10 } else { 0x100 };
+    set_option(socket, SOL_SOCKET, SO_OOBINLINE, &(1 as c_int))
+}
+
 /// The action of a signal: the default, none, or a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Action(usize);

@@ -71,6 +71,43 @@ fn urgent_data_is_data_in_its_place() {
     }
 }
 
+#[test]
+fn urgent_data_on_a_unix_socket_is_data_in_its_place() {
+    let directory = Directory::new();
+    let server = ServerProcess::starts_from(synchat().arg(directory.socket("echo")));
+    let script = SENDS_URGENTLY
+        .replace("PARTS", r#"[b"ab", b"C", b"d\r\n"]"#)
+        .replace("connection.setsockopt", "()  # ")
+        .replace(
+            r#"socket.create_connection(("127.0.0.1", port), 10)"#,
+            &format!(
+                "socket.socket(socket.AF_UNIX); connection.connect({:?})",
+                directory.at("echo")
+            ),
+        );
+    assert_eq!(python(0, &script), "b'abCd\\r\\n'\n");
+    Stopped::orderly(server);
+}
+
+/// A server that sends each echo as urgent data.
+const ECHOES_URGENTLY: &str = r#"
+import subprocess
+listener = socket.create_server(("127.0.0.1", 0))
+address = "127.0.0.1:%d" % listener.getsockname()[1]
+ping = subprocess.Popen([PING, "ping", "-qc2", "-i0", address], stdout=subprocess.PIPE)
+connection, _ = listener.accept()
+while line := connection.recv(4096):
+    connection.send(line, socket.MSG_OOB)
+print(ping.communicate(timeout=10)[0].decode().split("\n")[0], ping.returncode)
+"#;
+
+#[test]
+fn a_client_receives_urgent_data_in_its_place_too() {
+    let script = ECHOES_URGENTLY.replace("PING", &format!("{:?}", binary()));
+    let printed = python(0, &script);
+    assert_eq!(printed, "2 sent, 2 received, 0 lost (0%) 0\n");
+}
+
 // Sockets that are no streams.
 
 #[test]
