@@ -55,13 +55,17 @@ impl Listener {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
 
         Self::take_over(stdin, backlog).map_err(|error| {
-            let problem = format!("standard input is not a bound or listening socket: {error}");
+            let problem = format!("standard input must be a bound or listening socket: {error}");
             io::Error::new(ErrorKind::Unsupported, problem)
         })
     }
 
     /// Takes over a socket of either family that is bound already.
     pub(crate) fn take_over(descriptor: OwnedFd, backlog: u32) -> io::Result<Self> {
+        if !sys::is_stream(descriptor.as_fd())? {
+            let problem = "this one is of datagrams or packets, and not a stream socket";
+            return Err(io::Error::new(ErrorKind::Unsupported, problem));
+        }
         let tcp = TcpListener::from(descriptor);
 
         let socket = match tcp.local_addr() {

@@ -53,6 +53,13 @@ unsafe extern "C" {
         value: *const c_void,
         length: c_uint,
     ) -> c_int;
+    fn getsockopt(
+        socket: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_int,
+        length: *mut c_uint,
+    ) -> c_int;
     fn ioctl(descriptor: c_int, request: c_ulong, ...) -> c_int;
 }
 
@@ -62,9 +69,14 @@ unsafe extern "C" {
 /// number silently (`net.core.somaxconn`).
 pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
-    match c_listen(socket.as_raw_fd(), backlog) {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    checked(c_listen(socket.as_raw_fd(), backlog)).map(drop)
+}
+
+/// Turns -1 into the error of the last call.
+fn checked(result: c_int) -> io::Result<c_int> {
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result),
     }
 }
 
@@ -197,6 +209,25 @@ pub(super) fn has_unsent(socket: BorrowedFd<'_>) -> bool {
 pub(super) fn receive_urgent_data_inline(socket: BorrowedFd<'_>) -> io::Result<()> {
     const SO_OOBINLINE: c_int = if IS_LINUX_OWN { 10 } else { 0x100 };
     set_option(socket, SOL_SOCKET, SO_OOBINLINE, &(1 as c_int))
+}
+
+/// Returns true if a socket is one of streams, and false if it is one of datagrams or packets.
+///
+/// `std` takes any socket for a stream, and a read of a packet drops the part that does not fit.
+pub(super) fn is_stream(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    const SO_TYPE: c_int = if IS_LINUX_OWN { 3 } else { 0x1008 };
+    const SOCK_STREAM: c_int = match () {
+        () if cfg!(any(target_arch = "mips", target_arch = "mips64")) => 2,
+        () if cfg!(any(target_os = "solaris", target_os = "illumos")) => 2,
+        () => 1,
+    };
+    let (mut kind, mut length): (c_int, _) = (0, size_of::<c_int>() as c_uint);
+    let (socket, kind_at, length_at) = (socket.as_raw_fd(), &raw mut kind, &raw mut length);
+
+    // SAFETY: the pointers are to numbers that live until the call returns. The first one has the size
+    // that the second one says.
+    let result = unsafe { getsockopt(socket, SOL_SOCKET, SO_TYPE, kind_at, length_at) };
+    checked(result).map(|_| kind == SOCK_STREAM)
 }
 
 /// The action of a signal: the default, none, or a handler.
