@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::peer::Peer;
+use super::shared_socket::SharedSocket;
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
@@ -23,7 +24,7 @@ use super::unix_path::OwnedPath;
 pub(crate) struct Listener {
     socket: Socket,
     /// Somebody else has bound it, and may go on using it.
-    is_shared: bool,
+    shared: Option<SharedSocket>,
     /// The path that we bound it to. It is removed with the listener.
     _path: Option<OwnedPath>,
 }
@@ -79,7 +80,7 @@ impl Listener {
         };
 
         let mut listener = Self::new(socket, None, backlog)?;
-        listener.is_shared = true;
+        listener.shared = Some(SharedSocket::new(listener.as_fd())?);
         Ok(listener)
     }
 
@@ -91,7 +92,7 @@ impl Listener {
 
         Ok(Self {
             socket,
-            is_shared: false,
+            shared: None,
             _path: path,
         })
     }
@@ -103,7 +104,7 @@ impl Listener {
 
     /// Returns true if others may go on using the socket.
     pub(crate) fn is_shared(&self) -> bool {
-        self.is_shared
+        self.shared.is_some()
     }
 
     /// Returns the address of the socket, with the real port if it was bound to port 0.
@@ -126,9 +127,8 @@ impl Listener {
         stop: &StopEvent,
         timeout: Duration,
     ) -> io::Result<Option<(Stream, Peer)>> {
-        if self.is_shared {
-            // Another process that shares the socket may have changed this.
-            self.socket.set_nonblocking(true)?;
+        if let Some(shared) = &self.shared {
+            shared.prepare_accept()?;
         }
 
         match self.accept_one() {
@@ -161,15 +161,6 @@ impl Listener {
                     Peer::Unix(address.as_pathname().map(PathBuf::from)),
                 )
             }),
-        }
-    }
-}
-
-impl Drop for Listener {
-    /// Sets a shared socket back to blocking, as sockets usually are.
-    fn drop(&mut self) {
-        if self.is_shared {
-            let _ = self.socket.set_nonblocking(false);
         }
     }
 }

@@ -53,8 +53,8 @@ impl ServerOptions {
         Server::listen(self.0, address)
     }
 
-    /// Makes a server on a socket that is bound already. While the server lives, the socket is
-    /// non-blocking, also for other processes that share it.
+    /// Makes a server on a socket that is bound already. The socket becomes non-blocking for all who
+    /// share it, and stays so: after the server's end, others may still rely on it.
     ///
     /// # Errors
     ///

@@ -2,16 +2,16 @@
 //! their modes, abstract names, sockets of a supervisor, zones of IPv6.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{self, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use synchat::{Address, Server};
 
@@ -298,6 +298,34 @@ fn a_socket_that_its_owner_uses_without_blocking_stays_so() {
     going_on.client().sends("hello\r\n").expects("hello\r\n");
     going_on.stops();
     assert!(is_nonblocking(&owner));
+}
+
+#[test]
+fn a_socket_that_its_owner_makes_blocking_does_not_hold_the_server() {
+    let owner = TcpListener::bind("127.0.0.1:0").unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                owner.set_nonblocking(false).unwrap();
+            }
+        });
+        // The longest that an `accept` and the stop may take together.
+        let soon = Duration::from_secs(3);
+        for _ in 0..4 {
+            let server = Server::from_listener(owner.try_clone().unwrap()).unwrap();
+            let serving = Serving::echoes(server);
+            serving.client().sends("hello\r\n").expects("hello\r\n");
+            let stopped = Instant::now();
+            serving.stops();
+            assert!(stopped.elapsed() < soon, "{:?}", stopped.elapsed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+
+    // What the server needed for that is gone: accepted sockets would inherit it.
+    let as_stream = TcpStream::from(OwnedFd::from(owner));
+    assert_eq!(as_stream.read_timeout().unwrap(), None);
 }
 
 /// A server on an inherited socket, full with one client, for whose place others wait.

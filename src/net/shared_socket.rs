@@ -1,0 +1,50 @@
+//! A listening socket that other processes may share. It came from a supervisor, or from the caller.
+//!
+//! Processes that share a socket also share its mode and its options. So this never sets the socket
+//! back to blocking, not even at the end. Another process could then block in `accept`, and not see
+//! the order to stop.
+//!
+//! Others may do that all the same, at any time. So `accept` has a time limit here. Sockets that are
+//! accepted inherit the limit, and it would surprise another program. So it goes with the server.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// How long `accept` can block.
+const AT_MOST: Duration = Duration::from_secs(1);
+
+/// The socket, for changes of its mode and options.
+#[derive(Debug)]
+pub(super) struct SharedSocket {
+    /// It is no stream, but the same system calls change every socket. `std` has them here.
+    socket: TcpStream,
+    /// The time limit of `accept` before ours.
+    limit_before: Option<Duration>,
+}
+
+impl SharedSocket {
+    pub(super) fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let socket = TcpStream::from(socket.try_clone_to_owned()?);
+
+        // Another server on this socket may have set our limit. That is none to go back to.
+        let limit_before = socket.read_timeout()?.filter(|limit| *limit != AT_MOST);
+        Ok(Self {
+            socket,
+            limit_before,
+        })
+    }
+
+    /// Makes the next `accept` end. Another process may have changed this.
+    pub(super) fn prepare_accept(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)?;
+        self.socket.set_read_timeout(Some(AT_MOST))
+    }
+}
+
+impl Drop for SharedSocket {
+    fn drop(&mut self) {
+        let _ = self.socket.set_read_timeout(self.limit_before);
+    }
+}
