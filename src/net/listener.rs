@@ -23,7 +23,7 @@ use super::unix_path::OwnedPath;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
-    /// Somebody else has bound it, and may go on using it.
+    /// Somebody else has bound it, and can have kept it.
     shared: Option<SharedSocket>,
     /// The path that we bound it to. It is removed with the listener.
     _path: Option<OwnedPath>,
@@ -51,14 +51,18 @@ impl Listener {
         Self::new(socket, path, backlog)
     }
 
-    /// Takes over the listening socket on our standard input.
+    /// Takes over the listening socket on our standard input, which is empty from then on.
     fn inherit(backlog: u32) -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
 
-        Self::take_over(stdin, backlog).map_err(|error| {
+        let listener = Self::take_over(stdin, backlog).map_err(|error| {
             let problem = format!("standard input must be a bound or listening socket: {error}");
             io::Error::new(ErrorKind::Unsupported, problem)
-        })
+        })?;
+
+        // The socket must close with the listener. If this fails, it closes with the process.
+        let _ = sys::empty_standard_input();
+        Ok(listener)
     }
 
     /// Takes over a socket of either family that is bound already.
@@ -102,9 +106,9 @@ impl Listener {
         let _ = sys::listen(self.as_fd(), 0);
     }
 
-    /// Returns true if others may go on using the socket.
+    /// Returns true if others may go on using the socket. It takes some time to find out.
     pub(crate) fn is_shared(&self) -> bool {
-        self.shared.is_some()
+        self.shared.as_ref().is_some_and(SharedSocket::is_of_others)
     }
 
     /// Returns the address of the socket, with the real port if it was bound to port 0.

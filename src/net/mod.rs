@@ -5,7 +5,8 @@
 //! 1. `address.rs` is an address as text: `HOST:PORT`, `unix:PATH`, `fd:0`. `zone.rs` finds the number
 //!    of a zone.
 //! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
-//!    `shared_socket.rs` is about a listening socket that came from somebody else.
+//!    `shared_socket.rs` is about a listening socket that came from somebody else, `holders.rs` finds
+//!    out whether they have kept it.
 //! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
@@ -34,6 +35,8 @@ mod deadlines;
 mod timed_writer;
 
 mod stream;
+
+mod holders;
 
 mod shared_socket;
 

@@ -9,8 +9,10 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
+
+use super::holders::has_others;
 
 /// How long `accept` can block.
 const AT_MOST: Duration = Duration::from_secs(1);
@@ -40,6 +42,16 @@ impl SharedSocket {
     pub(super) fn prepare_accept(&self) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
         self.socket.set_read_timeout(Some(AT_MOST))
+    }
+}
+
+impl SharedSocket {
+    /// How many descriptors of the socket this server has: the listener's and ours.
+    const DESCRIPTORS: usize = 2;
+
+    /// Returns true if others have the socket, too, or could have it.
+    pub(super) fn is_of_others(&self) -> bool {
+        has_others(self.socket.as_fd(), Self::DESCRIPTORS)
     }
 }
 

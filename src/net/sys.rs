@@ -60,6 +60,7 @@ unsafe extern "C" {
         value: *mut c_int,
         length: *mut c_uint,
     ) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
     fn ioctl(descriptor: c_int, request: c_ulong, ...) -> c_int;
 }
 
@@ -228,6 +229,15 @@ pub(super) fn is_stream(socket: BorrowedFd<'_>) -> io::Result<bool> {
     // that the second one says.
     let result = unsafe { getsockopt(socket, SOL_SOCKET, SO_TYPE, kind_at, length_at) };
     checked(result).map(|_| kind == SOCK_STREAM)
+}
+
+/// Puts an input that has ended in place of standard input, and closes that.
+pub(super) fn empty_standard_input() -> io::Result<()> {
+    const STANDARD_INPUT: c_int = 0;
+    let (ended, _) = io::pipe()?;
+
+    // SAFETY: nobody owns standard input. `std` only borrows it for each read.
+    checked(unsafe { dup2(ended.as_raw_fd(), STANDARD_INPUT) }).map(drop)
 }
 
 /// The action of a signal: the default, none, or a handler.
