@@ -18,6 +18,9 @@ pub(crate) fn advise(error: &Error) -> String {
 fn on_listening(address: &Address, source: &io::Error) -> &'static str {
     let is_unix = matches!(address, Address::Unix(_));
     match source.kind() {
+        ErrorKind::AddrInUse if is_unix && address.as_path().is_none() => {
+            "; stop what listens there, or choose another name"
+        }
         ErrorKind::AddrInUse if is_unix => "; stop what listens there, or choose another path",
         ErrorKind::AddrInUse => {
             "; stop what listens there, or choose another address (port 0 is any free port)"

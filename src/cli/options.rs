@@ -272,8 +272,8 @@ Examples:
   synchat unix:/run/echo.sock -v           serve on a Unix socket, and log each callback
   synchat 127.0.0.1:0 --terminator none    echo bytes as they arrive, on any free port
 ";
-    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, or fd:0 for a listening socket that the server\n\
-         inherits as standard input. ";
+    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, unix:@NAME for an abstract name, or fd:0 for a\n\
+         listening socket that the server inherits as standard input. ";
 
     fn notes() -> String {
         let handlers = HANDLERS

@@ -132,7 +132,7 @@ Examples:
   synchat ping -qc1 unix:/run/echo.sock    check that this server is up
   synchat ping -i0 -c10000 -s60KiB         send long lines, each after the last echo
 ";
-    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT or unix:PATH.\n";
+    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH or unix:@NAME.\n";
 
     fn notes() -> String {
         "A flag beats the environment. The environment beats the default. ping reads the address\n\

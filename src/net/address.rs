@@ -1,4 +1,4 @@
-//! Addresses as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH` or `fd:0`.
+//! Addresses as text: `HOST:PORT`, `[V6]:PORT`, `unix:PATH`, `unix:@NAME` or `fd:0`.
 //!
 //! People write addresses in many forms. If a text is in another one, the error shows the right one.
 
@@ -6,9 +6,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::unix_name;
 use super::zone::with_zone_number;
 
 /// An address to listen on or to connect to. [`FromStr`] parses it, and `Display` prints the same
@@ -34,7 +35,8 @@ pub enum Address {
         /// The port.
         port: u16,
     },
-    /// The path of a Unix socket.
+    /// The path of a Unix socket. On Linux, a path that begins with `@` is an abstract name instead,
+    /// which is no file.
     Unix(PathBuf),
     /// The listening socket that the process inherited as standard input, from systemd or another
     /// supervisor.
@@ -63,6 +65,14 @@ impl Address {
             Self::Host { .. } | Self::Unix(_) | Self::Inherited => None,
         }
     }
+
+    /// Returns the path, if this is the path of a Unix socket. An abstract name has none.
+    pub fn as_path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) if !unix_name::is_abstract(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// The error for a text that is no [`Address`]. It names the text and the problem.
@@ -86,6 +96,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let parsed = match (after(text, "unix:"), after(text, "fd:")) {
             (Some(""), _) => Err("no path after unix:".to_owned()),
+            (Some("@"), _) => Err("no name after unix:@".to_owned()),
             (Some(path), _) => Ok(Self::Unix(path.into())),
             (None, Some("0")) => Ok(Self::Inherited),
             (None, Some(_)) => Err("only descriptor 0 can be inherited, as in fd:0".to_owned()),
@@ -250,6 +261,7 @@ mod tests {
             "localhost:7007",
             "an.example:1",
             "unix:/run/s",
+            "unix:@a name",
             "fd:0",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
@@ -290,6 +302,7 @@ mod tests {
             ("./a:1", "write unix:./a:1"),
             ("two words:7007", "not a name"),
             ("unix:", "no path"),
+            ("unix:@", "no name"),
             ("fd:1", "only descriptor 0"),
         ];
         for (text, problem) in bad {

@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::address::Address;
 use super::in_time::InTime;
 use super::sys;
+use super::unix_name;
 
-/// Connects to the path of a Unix socket, within this time. `connect` blocks while the server's
+/// Connects to the path or the abstract name of a Unix socket, within this time. `connect` blocks while the server's
 /// backlog is full, and `std` has no timeout for that.
 pub(super) fn connect_to_path(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     static CONNECTIONS: InTime<PathBuf, UnixStream> = InTime::new();
 
-    let stream = CONNECTIONS.call(path.to_owned(), timeout, UnixStream::connect)?;
+    let stream = CONNECTIONS.call(path.to_owned(), timeout, |path| unix_name::connect(&path))?;
     let _ = sys::receive_urgent_data_inline(stream.as_fd());
     Ok(stream)
 }

@@ -8,7 +8,6 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
@@ -17,6 +16,7 @@ use super::shared_socket::SharedSocket;
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
+use super::unix_name;
 use super::unix_path::OwnedPath;
 
 /// A listening socket.
@@ -41,6 +41,9 @@ impl Listener {
         let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
                 (Socket::Tcp(bind_to_first(&address.resolve()?)?), None)
+            }
+            Address::Unix(name) if unix_name::is_abstract(name) => {
+                (Socket::Unix(unix_name::bind(name)?), None)
             }
             Address::Unix(path) => {
                 let (listener, path) = OwnedPath::bind(path)?;
@@ -116,10 +119,8 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(Address::from),
             Socket::Unix(listener) => {
-                let address = listener.local_addr()?;
-                Ok(Address::Unix(
-                    address.as_pathname().map(PathBuf::from).unwrap_or_default(),
-                ))
+                let name = unix_name::of_address(&listener.local_addr()?);
+                Ok(Address::Unix(name.unwrap_or_default()))
             }
         }
     }
@@ -160,10 +161,8 @@ impl Listener {
                 (stream.into(), Peer::Tcp(address))
             }),
             Socket::Unix(listener) => listener.accept().map(|(stream, address)| {
-                (
-                    stream.into(),
-                    Peer::Unix(address.as_pathname().map(PathBuf::from)),
-                )
+                let name = unix_name::of_address(&address);
+                (stream.into(), Peer::Unix(name))
             }),
         }
     }

@@ -3,7 +3,7 @@
 //! Read the files in this order:
 //!
 //! 1. `address.rs` is an address as text: `HOST:PORT`, `unix:PATH`, `fd:0`. `zone.rs` finds the number
-//!    of a zone.
+//!    of a zone, `unix_name.rs` tells paths from abstract names.
 //! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
 //!    `shared_socket.rs` is about a listening socket that came from somebody else, `holders.rs` finds
 //!    out whether they have kept it.
@@ -14,6 +14,7 @@
 //! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
+mod unix_name;
 mod zone;
 
 mod address;

@@ -10,7 +10,8 @@ pub enum Peer {
     /// An IP address and port. An IPv4 address that came in through an IPv6 socket is an IPv4
     /// address here.
     Tcp(SocketAddr),
-    /// A process of this machine, on a Unix socket. Clients seldom have a path of their own.
+    /// A process of this machine, on a Unix socket. Clients seldom have a path of their own. An
+    /// abstract name begins with `@`.
     Unix(Option<PathBuf>),
 }
 
