@@ -22,11 +22,12 @@ use super::unix_path::OwnedPath;
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// The path that we bound it to. It is removed first: while somebody listens, no other server
+    /// takes the path for left over.
+    _path: Option<OwnedPath>,
     socket: Socket,
     /// Somebody else has bound it, and can have kept it.
     shared: Option<SharedSocket>,
-    /// The path that we bound it to. It is removed with the listener.
-    _path: Option<OwnedPath>,
 }
 
 #[derive(Debug)]
@@ -98,9 +99,9 @@ impl Listener {
         let _ = sys::receive_urgent_data_inline(socket.as_fd());
 
         Ok(Self {
+            _path: path,
             socket,
             shared: None,
-            _path: path,
         })
     }
 

@@ -10,7 +10,8 @@
 //! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
-//!    longer. `unix_path.rs` owns the path of a Unix socket.
+//!    longer. `unix_path.rs` owns the path of a Unix socket,
+//!    with a turn from `directory_lock.rs`.
 //! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
@@ -29,6 +30,8 @@ mod stop_event;
 mod in_time;
 
 mod connecting;
+
+mod directory_lock;
 
 mod unix_path;
 

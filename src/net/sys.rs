@@ -33,12 +33,14 @@ type Count = std::ffi::c_uint;
 #[repr(C, align(16))]
 struct SignalSet([u64; 16]);
 
-// SAFETY: these are the declarations of POSIX. `listen` takes no pointers, and the kernel checks
-// both numbers, so you can call it with any. The address of a handler is an integer here, as wide as
+// SAFETY: these are the declarations of POSIX, and of BSD for `flock`. `listen` and `flock` take no
+// pointers, and the kernel checks both numbers, so you can call them with any. The address of a handler is an integer here, as wide as
 // a pointer.
 unsafe extern "C" {
     #[link_name = "listen"]
     safe fn c_listen(socket: c_int, backlog: c_int) -> c_int;
+    #[link_name = "flock"]
+    safe fn c_flock(file: c_int, operation: c_int) -> c_int;
     fn poll(descriptors: *mut PollFd, count: Count, milliseconds: c_int) -> c_int;
     fn signal(number: c_int, action: usize) -> usize;
     #[cfg_attr(target_os = "netbsd", link_name = "__sigemptyset14")]
@@ -238,6 +240,20 @@ pub(super) fn empty_standard_input() -> io::Result<()> {
 
     // SAFETY: nobody owns standard input. `std` only borrows it for each read.
     checked(unsafe { dup2(ended.as_raw_fd(), STANDARD_INPUT) }).map(drop)
+}
+
+/// Locks an open file or directory, if nobody else has it locked. Returns whether it has. The lock
+/// ends when the descriptor is closed.
+///
+/// `std` can lock files since Rust 1.89.
+pub(super) fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    const LOCK_EX: c_int = 2;
+    const LOCK_NB: c_int = 4;
+
+    match checked(c_flock(file.as_raw_fd(), LOCK_EX | LOCK_NB)) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        result => result.map(|_| true),
+    }
 }
 
 /// The action of a signal: the default, none, or a handler.

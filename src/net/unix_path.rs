@@ -2,7 +2,8 @@
 //!
 //! A server that is killed leaves its path behind, and `bind` refuses a path that exists. So a path
 //! is replaced, but only if it is a socket on which nothing answers. Between that check and the
-//! replacement another server could take the path: do not start two on one path at the same instant.
+//! replacement another server could take the path. Also, for an instant a new path exists and nothing
+//! answers yet. So servers that start at the same time take turns, with a lock on the directory.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::connecting::connect_to_path;
+use super::directory_lock::DirectoryLock;
 use crate::log_target::SERVER;
 
 /// How long to wait for a server on the path. One that does not answer in time is alive but busy.
@@ -28,6 +30,9 @@ pub(crate) struct OwnedPath {
 impl OwnedPath {
     /// Binds a listening socket to a path that is free, or left over from a server that has ended.
     pub(crate) fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
+        // Until the end of this function no other server looks at the path.
+        let _lock = DirectoryLock::of(path);
+
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 Self::check_left_over(path)?;

@@ -239,34 +239,47 @@ fn an_at_sign_further_on_in_a_path_is_one_of_a_file() {
     assert_echoes(&server);
 }
 
+/// Starts servers at once on this path, of which exactly one has to serve, and ends them.
+#[track_caller]
+fn one_of_them_serves(path: &Path, servers: usize) {
+    let address = Address::Unix(path.to_owned());
+    let started: Vec<_> = (0..servers)
+        .map(|_| {
+            let mut command = synchat();
+            command.arg(address.to_string());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            Running::from(command.spawn().expect("it starts"))
+        })
+        .collect();
+    let (serving, others): (Vec<_>, Vec<_>) = started
+        .into_iter()
+        .map(|process| (process.prints(), process))
+        .partition(|(greeting, _)| !greeting.is_empty());
+    assert_eq!(serving.len(), 1, "servers that say so, of {servers}");
+    for (_, process) in others {
+        complaint(&process.ends(), 1);
+    }
+    let mut peer = Peer::connects(&address);
+    peer.sends("hello\r\n").expects("hello\r\n");
+    drop(serving);
+    fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn of_servers_that_start_at_once_on_a_left_over_path_one_serves() {
     let directory = Directory::new();
-    let address = directory.socket("echo");
     let path = directory.at("echo");
     for round in 0..40 {
-        let rivals = 2 + round % 2;
         drop(UnixListener::bind(&path).unwrap());
-        let started: Vec<_> = (0..rivals)
-            .map(|_| {
-                let mut command = synchat();
-                command.arg(&address);
-                command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                Running::from(command.spawn().expect("it starts"))
-            })
-            .collect();
-        let (serving, others): (Vec<_>, Vec<_>) = started
-            .into_iter()
-            .map(|process| (process.prints(), process))
-            .partition(|(greeting, _)| !greeting.is_empty());
-        assert_eq!(serving.len(), 1, "servers that say so, in round {round}");
-        for (_, process) in others {
-            complaint(&process.ends(), 1);
-        }
-        let mut peer = Peer::connects(&Address::Unix(path.clone()));
-        peer.sends("hello\r\n").expects("hello\r\n");
-        drop(serving);
-        fs::remove_file(&path).unwrap();
+        one_of_them_serves(&path, 2 + round % 2);
+    }
+}
+
+#[test]
+fn of_servers_that_start_at_once_on_a_free_path_one_serves() {
+    let directory = Directory::new();
+    for _ in 0..20 {
+        one_of_them_serves(&directory.at("echo"), 4);
     }
 }
 
