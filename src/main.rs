@@ -136,6 +136,9 @@ fn server_options(settings: &Settings) -> ServerOptions {
     if let Some(connections) = settings.max_connections {
         options = options.max_connections(connections);
     }
+    if let Some(mode) = settings.socket_mode {
+        options = options.socket_mode(mode);
+    }
     if !settings.allow.is_empty() {
         let allow = settings.allow.clone();
         options = options.verify_request(move |peer| {

@@ -3,9 +3,8 @@
 //! 1. `command.rs` says what an option is. `options.rs` and `ping_options.rs` are the two tables, and
 //!    `settings.rs` the values that they set.
 //! 2. `arguments.rs` parses, with `environment.rs` for the variables. `values.rs` and `terminators.rs`
-//!    parse values, `nearest.rs` finds the word that was meant, `sources.rs` tells where a setting
-//!    comes from.
-//! 3. From the tables come `help.rs`, `man_page.rs` and `completions.rs`, through `manual.rs`.
+//!    parse values, `nearest.rs` finds the word meant, `sources.rs` tells where a setting is from.
+//! 3. `help.rs`, `man_page.rs` and `completions.rs` get these and `option_notes.rs` from `manual.rs`.
 //! 4. `advice.rs` adds advice to an error, `complaint.rs` prints it. `activation.rs` is for systemd.
 //! 5. `logging.rs` is the program's log: `article_logger.rs` composes a line, `log_time.rs` its time,
 //!    `log_queue.rs` and `log_backlog.rs` keep a slow log from blocking anybody, `log_output.rs` writes.
@@ -32,6 +31,7 @@ mod manual;
 mod nearest;
 mod news;
 mod notify;
+mod option_notes;
 mod options;
 mod ping;
 mod ping_options;

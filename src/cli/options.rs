@@ -4,9 +4,10 @@ use log::LevelFilter;
 use synchat::{Address, HANDLERS, Overload, ServerOptions, Terminator, TooLong};
 
 use super::command::{Command, Opt, Print};
+use super::option_notes::{ADDRESSES, INTRODUCTION, notes};
 use super::settings::{LogTime, Settings};
 use super::terminators::{FORMS, terminator};
-use super::values::{choice, count, duration, networks, readable, size};
+use super::values::{choice, count, duration, mode, networks, readable, size};
 
 /// A limit above this would limit nothing.
 const LARGEST: u64 = 1 << 30;
@@ -176,6 +177,16 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         },
     },
     Opt {
+        long: "socket-mode",
+        short: None,
+        value: Some("MODE"),
+        default: "umask",
+        about: "the mode of a Unix socket's path, as in 0660",
+        details: "To connect, a process needs the right to write. The path never has more rights. \
+                  The default is the mode that the umask leaves. Only a path has a mode.",
+        set: |settings, text| mode(text).map(|mode| settings.socket_mode = mode),
+    },
+    Opt {
         long: "stack-size",
         short: None,
         value: Some("BYTES"),
@@ -260,38 +271,11 @@ impl Command for Settings {
     const NAME: &'static str = "synchat";
     const OPTIONS: &'static [Opt<Self>] = OPTIONS;
     const PRINTS: &'static [Print] = &[Print::Help, Print::Version, Print::Config];
-    const INTRODUCTION: &'static str = "\
-A line echo server with one thread per connection: Python's asynchat, blocking.
-
-Usage: synchat [OPTIONS] [ADDRESS]
-       synchat ping [OPTIONS] [ADDRESS]     check that a server is up
-
-Examples:
-  synchat                                  echo lines on 127.0.0.1:7007
-  synchat '[::]:7' --terminator lf         serve everyone, with lines that end in \\n
-  synchat unix:/run/echo.sock -v           serve on a Unix socket, and log each callback
-  synchat 127.0.0.1:0 --terminator none    echo bytes as they arrive, on any free port
-";
-    const ADDRESSES: &'static str = "HOST:PORT, [V6]:PORT, unix:PATH, unix:@NAME for an abstract name, or fd:0 for a\n\
-         listening socket that the server inherits as standard input. ";
+    const INTRODUCTION: &'static str = INTRODUCTION;
+    const ADDRESSES: &'static str = ADDRESSES;
 
     fn notes() -> String {
-        let handlers = HANDLERS
-            .iter()
-            .map(|handler| format!("  {:<8} {}\n", handler.name, handler.about));
-        format!(
-            "Handlers:\n{}\n\
-             A flag beats the environment. The environment beats the default. An empty variable\n\
-             counts as unset.\n\n\
-             Signals:\n  \
-               SIGTERM, SIGINT  stop, and answer what has arrived; the second one ends at once\n                   \
-                                with exit code 1, unless it comes within 250 ms\n  \
-               SIGHUP           with --log-file open the file again, or else stop\n  \
-               SIGUSR1          log the report\n\
-             SIGINT and SIGHUP stay ignored if they were ignored at the start, as with nohup.\n\n\
-             Exit codes: 0 done or drained, 1 failed at run time, 2 bad usage.\n",
-            handlers.collect::<String>()
-        )
+        notes()
     }
 
     fn set_address(&mut self, address: Address) {
@@ -303,6 +287,18 @@ Examples:
             Terminator::Length(length) if length > self.limits.max_message => Err(format!(
                 "--terminator length:{length}: longer than --max-message {}; raise that one",
                 readable(self.limits.max_message)
+            )),
+            _ => self.check_socket_mode(),
+        }
+    }
+}
+
+impl Settings {
+    fn check_socket_mode(&self) -> Result<(), String> {
+        match (self.socket_mode, self.address.as_path()) {
+            (Some(mode), None) => Err(format!(
+                "--socket-mode {mode:04o}: {} has no mode, only unix:PATH has",
+                self.address
             )),
             _ => Ok(()),
         }

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     /// An empty list means everyone.
     pub(crate) allow: Vec<IpNetwork>,
     pub(crate) backlog: u32,
+    /// `None` means the mode that the umask leaves.
+    pub(crate) socket_mode: Option<u32>,
     pub(crate) grace: Duration,
     /// `None` means never.
     pub(crate) report_interval: Option<Duration>,
@@ -69,6 +71,7 @@ impl Default for Settings {
             grace: Duration::from_secs(8),
             report_interval: None,
             backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
+            socket_mode: None,
             stack_size: ServerOptions::DEFAULT_STACK_SIZE,
 
             logging: Logging {

@@ -89,6 +89,19 @@ pub(crate) fn duration(text: &str) -> Result<Option<Duration>, String> {
         .ok_or_else(|| format!("{TIME}, or 0"))
 }
 
+/// Parses `umask`, which gives `None`, or the mode of a file in octal digits.
+pub(crate) fn mode(text: &str) -> Result<Option<u32>, String> {
+    if text.eq_ignore_ascii_case("umask") {
+        return Ok(None);
+    }
+
+    let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| is_octal && *mode <= 0o777)
+        .map(Some)
+        .ok_or_else(|| "umask, or an octal mode up to 0777, as in 0660".to_owned())
+}
+
 /// Parses `all`, which gives an empty list, or networks with commas between them.
 pub(crate) fn networks(text: &str) -> Result<Vec<IpNetwork>, String> {
     if text.eq_ignore_ascii_case("all") {
@@ -234,6 +247,17 @@ mod tests {
         ] {
             let form = duration(text).expect_err(text);
             assert!(form.ends_with("up to 30d, or 0"), "{text}: {form}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal() {
+        assert_eq!(mode("umask"), Ok(None));
+        for (text, bits) in [("0660", 0o660), ("600", 0o600), ("0777", 0o777), ("0", 0)] {
+            assert_eq!(mode(text), Ok(Some(bits)), "{text}");
+        }
+        for text in ["", "0999", "+660", "1777", "0o660", "u=rw", "77777777777"] {
+            assert!(mode(text).unwrap_err().ends_with("as in 0660"), "{text}");
         }
     }
 

@@ -37,8 +37,9 @@ enum Socket {
 }
 
 impl Listener {
-    /// Binds a socket and listens. `backlog` connections can wait to be accepted.
-    pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
+    /// Binds a socket and listens. `backlog` connections can wait to be accepted. The mode is for the
+    /// path of a Unix socket.
+    pub(crate) fn bind(address: &Address, backlog: u32, mode: Option<u32>) -> io::Result<Self> {
         let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
                 (Socket::Tcp(bind_to_first(&address.resolve()?)?), None)
@@ -47,7 +48,7 @@ impl Listener {
                 (Socket::Unix(unix_name::bind(name)?), None)
             }
             Address::Unix(path) => {
-                let (listener, path) = OwnedPath::bind(path)?;
+                let (listener, path) = OwnedPath::bind(path, mode)?;
                 (Socket::Unix(listener), Some(path))
             }
             Address::Inherited => return Self::inherit(backlog),

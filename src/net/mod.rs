@@ -11,7 +11,7 @@
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
 //!    longer. `unix_path.rs` owns the path of a Unix socket,
-//!    with a turn from `directory_lock.rs`.
+//!    with a turn from `directory_lock.rs` and a mode through `umask.rs`.
 //! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
@@ -32,6 +32,7 @@ mod in_time;
 mod connecting;
 
 mod directory_lock;
+mod umask;
 
 mod unix_path;
 

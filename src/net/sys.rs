@@ -34,13 +34,16 @@ type Count = std::ffi::c_uint;
 struct SignalSet([u64; 16]);
 
 // SAFETY: these are the declarations of POSIX, and of BSD for `flock`. `listen` and `flock` take no
-// pointers, and the kernel checks both numbers, so you can call them with any. The address of a handler is an integer here, as wide as
+// pointers, and the kernel checks both numbers, so you can call them with any. `umask` takes a
+// number, which is as wide as `c_uint` here, or narrower and passed in the same way. The address of a handler is an integer here, as wide as
 // a pointer.
 unsafe extern "C" {
     #[link_name = "listen"]
     safe fn c_listen(socket: c_int, backlog: c_int) -> c_int;
     #[link_name = "flock"]
     safe fn c_flock(file: c_int, operation: c_int) -> c_int;
+    #[link_name = "umask"]
+    safe fn c_umask(mask: c_uint) -> c_uint;
     fn poll(descriptors: *mut PollFd, count: Count, milliseconds: c_int) -> c_int;
     fn signal(number: c_int, action: usize) -> usize;
     #[cfg_attr(target_os = "netbsd", link_name = "__sigemptyset14")]
@@ -254,6 +257,11 @@ pub(super) fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         result => result.map(|_| true),
     }
+}
+
+/// Sets the rights that new files do not get, and returns those of before.
+pub(super) fn set_umask(rights: u32) -> u32 {
+    c_umask(rights) & 0o777
 }
 
 /// The action of a signal: the default, none, or a handler.

@@ -5,15 +5,16 @@
 //! replacement another server could take the path. Also, for an instant a new path exists and nothing
 //! answers yet. So servers that start at the same time take turns, with a lock on the directory.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::connecting::connect_to_path;
 use super::directory_lock::DirectoryLock;
+use super::umask::StricterUmask;
 use crate::log_target::SERVER;
 
 /// How long to wait for a server on the path. One that does not answer in time is alive but busy.
@@ -29,11 +30,12 @@ pub(crate) struct OwnedPath {
 
 impl OwnedPath {
     /// Binds a listening socket to a path that is free, or left over from a server that has ended.
-    pub(crate) fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
+    /// Without a mode, the path gets the mode that the umask leaves.
+    pub(crate) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(UnixListener, Self)> {
         // Until the end of this function no other server looks at the path.
         let _lock = DirectoryLock::of(path);
 
-        let listener = match UnixListener::bind(path) {
+        let listener = match bind_with_mode(path, mode) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 Self::check_left_over(path)?;
                 log::info!(
@@ -42,14 +44,20 @@ impl OwnedPath {
                     path.display()
                 );
                 fs::remove_file(path)?;
-                UnixListener::bind(path)?
+                bind_with_mode(path, mode)?
             }
             result => result?,
         };
 
-        let identity = Self::identity(path)?;
-        let path = path.to_owned();
-        Ok((listener, Self { path, identity }))
+        let owned = Self {
+            path: path.to_owned(),
+            identity: Self::identity(path)?,
+        };
+        // The umask can have taken rights away that the mode has.
+        if let Some(mode) = mode {
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        Ok((listener, owned))
     }
 
     fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -74,6 +82,13 @@ impl OwnedPath {
             )),
         }
     }
+}
+
+/// Binds a socket that never has a right that the mode does not have. A client could otherwise connect
+/// before the mode is set.
+fn bind_with_mode(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    let _umask = mode.map(|mode| StricterUmask::without(!mode & 0o777));
+    UnixListener::bind(path)
 }
 
 impl Drop for OwnedPath {

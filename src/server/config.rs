@@ -37,6 +37,8 @@ pub(super) struct Config {
     pub(super) max_per_address: usize,
     /// How many connections can wait to be accepted.
     pub(super) backlog: u32,
+    /// The mode of a Unix socket's path. `None` is the mode that the umask leaves.
+    pub(super) socket_mode: Option<u32>,
     pub(super) stack_size: usize,
     pub(super) grace: Duration,
     pub(super) limits: Limits,
@@ -64,6 +66,7 @@ impl Default for Config {
             overload: Overload::Refuse,
             max_per_address: 0,
             backlog: Self::BACKLOG,
+            socket_mode: None,
             stack_size: Self::STACK_SIZE,
             grace: Duration::from_secs(8),
             limits: Limits::default(),
@@ -80,6 +83,7 @@ impl fmt::Debug for Config {
             .field("overload", &self.overload)
             .field("max_per_address", &self.max_per_address)
             .field("backlog", &self.backlog)
+            .field("socket_mode", &self.socket_mode)
             .field("stack_size", &self.stack_size)
             .field("grace", &self.grace)
             .field("limits", &self.limits)

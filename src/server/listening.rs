@@ -31,7 +31,7 @@ impl Listening {
     pub(super) fn bind(config: Config, address: &Address) -> Result<Self, Error> {
         let room = Room::within_capacity(&config)?;
 
-        Listener::bind(address, config.backlog)
+        Listener::bind(address, config.backlog, config.socket_mode)
             .and_then(|listener| Self::new(config, room, listener))
             .map_err(|source| Error::Bind {
                 address: address.clone(),

@@ -109,6 +109,17 @@ impl ServerOptions {
         self
     }
 
+    /// Sets the mode of a Unix socket's path, such as `0o660`. To connect, a process needs the right to
+    /// write. The path never has a right that this mode does not have. Default: the mode that the
+    /// umask leaves. An abstract name has no mode.
+    ///
+    /// While the server binds the path, the umask of the process is stricter.
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> Self {
+        self.0.socket_mode = Some(mode & 0o777);
+        self
+    }
+
     /// Sets the stack of each connection's thread, in bytes. Default: 128 KiB. Less than 64 KiB is
     /// taken as 64 KiB. A thread uses memory only for the part of its stack that it touches.
     #[must_use]

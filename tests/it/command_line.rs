@@ -16,7 +16,7 @@ use crate::support::process::{
 };
 
 /// The variables of all options and of the address.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 21] = [
     "SYNCHAT_ADDRESS",
     "SYNCHAT_ALLOW",
     "SYNCHAT_BACKLOG",
@@ -32,6 +32,7 @@ const VARIABLES: [&str; 20] = [
     "SYNCHAT_OVERLOAD",
     "SYNCHAT_QUIET",
     "SYNCHAT_REPORT_INTERVAL",
+    "SYNCHAT_SOCKET_MODE",
     "SYNCHAT_STACK_SIZE",
     "SYNCHAT_TERMINATOR",
     "SYNCHAT_TOO_LONG",
@@ -305,7 +306,7 @@ fn a_variable_that_is_not_utf_8_is_named() {
 fn variables_set_what_flags_set() {
     let directory = Directory::new();
     let log = directory.at("log");
-    let variables: [(&str, OsString); 20] = [
+    let variables: [(&str, OsString); 21] = [
         ("SYNCHAT_ADDRESS", directory.socket("echo").into()),
         ("SYNCHAT_ALLOW", "10.0.0.0/8".into()),
         ("SYNCHAT_BACKLOG", "7".into()),
@@ -321,6 +322,7 @@ fn variables_set_what_flags_set() {
         ("SYNCHAT_OVERLOAD", "refuse".into()),
         ("SYNCHAT_QUIET", "0".into()),
         ("SYNCHAT_REPORT_INTERVAL", "50ms".into()),
+        ("SYNCHAT_SOCKET_MODE", "0700".into()),
         ("SYNCHAT_STACK_SIZE", "64KiB".into()),
         ("SYNCHAT_TERMINATOR", "lf".into()),
         ("SYNCHAT_TOO_LONG", "discard".into()),
@@ -442,6 +444,7 @@ fn help_describes_every_option_and_variable() {
         "--grace T",
         "--report-interval T",
         "--backlog N",
+        "--socket-mode MODE",
         "--stack-size BYTES",
         "-v, --verbose",
         "-q, --quiet",
@@ -477,7 +480,7 @@ fn the_short_help_has_a_line_for_each_option() {
     let help = printed(&run(&["-h"]));
     let lines = help.lines().filter(|line| line.starts_with("  -"));
     let rest = help.lines().filter(|line| line.starts_with("      --"));
-    assert_eq!(lines.count() + rest.count(), 22, "{help}");
+    assert_eq!(lines.count() + rest.count(), 23, "{help}");
     assert!(help.len() < printed(&run(&["--help"])).len());
 }
 

@@ -175,6 +175,16 @@ fn modes_that_are_none_are_bad_usage() {
     }
 }
 
+#[test]
+fn a_mode_for_an_address_that_has_none_is_bad_usage() {
+    for address in ["unix:@name", "127.0.0.1:0", "localhost:0", "fd:0"] {
+        let line = complaint(&run(&[address, "--socket-mode=0600"]), 2);
+        for word in ["--socket-mode 0600", address, "unix:PATH"] {
+            assert!(line.contains(word), "{word} is not in {line}");
+        }
+    }
+}
+
 /// An abstract name that no other test has.
 fn abstract_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
