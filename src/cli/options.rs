@@ -100,7 +100,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         value: Some("N"),
         default: "0",
         about: "the most connections of one address; 0 means no limit",
-        details: "All addresses of an IPv6 /64 network count as one. Connections to a Unix socket have no address and are \
+        details: "All addresses of an IPv6 /64 network count as one, but not link-local addresses. Connections to a Unix socket have no address and are \
                   not limited.",
         set: |settings, text| {
             count(text, 0..=1 << 20).map(|count| settings.max_per_address = count as usize)

@@ -32,10 +32,15 @@ impl IpNetwork {
     }
 
     /// Returns the network that one host presumably has: an IPv4 address, or the IPv6 /64 from which a
-    /// host chooses its addresses (RFC 4291, section 2.5.1).
+    /// host chooses its addresses (RFC 4291, section 2.5.1). All hosts of a link share fe80::/64, so
+    /// there a host is one address.
     pub(super) fn of_host(address: IpAddr) -> Self {
         let address = address.to_canonical();
-        let bits = if address.is_ipv4() { 32 } else { 64 };
+        let bits = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(address) if address.is_unicast_link_local() => 128,
+            IpAddr::V6(_) => 64,
+        };
 
         Self {
             first: first_bits(address, bits).unwrap_or(address),
@@ -180,5 +185,7 @@ mod tests {
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_ne!(of("fe80::1"), of("fe80::2"));
+        assert_eq!(of("fe80::1"), of("fe80::1"));
     }
 }

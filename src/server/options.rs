@@ -81,8 +81,8 @@ impl ServerOptions {
     }
 
     /// Sets how many connections can be open at once from one host. An IPv4 address is one host. So
-    /// are all addresses of an IPv6 /64 network, which is the range that one host gets. More
-    /// connections are refused. Default: 0, no limit. Unix sockets have no addresses and no such limit.
+    /// are all addresses of an IPv6 /64 network, which is the range that one host gets, but each
+    /// link-local address is a host. More connections are refused. Default: 0, no limit. Unix sockets have no addresses and no such limit.
     #[must_use]
     pub fn max_per_address(mut self, connections: usize) -> Self {
         self.0.max_per_address = connections;
