@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 /// The addresses that share their first bits (CIDR, RFC 4632). A single address is a network of one.
@@ -33,13 +33,17 @@ impl IpNetwork {
 
     /// Returns the network that one host presumably has: an IPv4 address, or the IPv6 /64 from which a
     /// host chooses its addresses (RFC 4291, section 2.5.1). All hosts of a link share fe80::/64, so
-    /// there a host is one address.
-    pub(super) fn of_host(address: IpAddr) -> Self {
-        let address = address.to_canonical();
-        let bits = match address {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(address) if address.is_unicast_link_local() => 128,
-            IpAddr::V6(_) => 64,
+    /// there a host is one address in its zone.
+    pub(super) fn of_host(address: SocketAddr) -> Self {
+        let (address, bits) = match (address.ip().to_canonical(), address) {
+            (IpAddr::V6(ip), SocketAddr::V6(address)) if ip.is_unicast_link_local() => {
+                // The bits behind the first 10 are 0 (RFC 4291, section 2.5.6). BSD's kernels put the
+                // zone there, too.
+                let zone = u128::from(address.scope_id()) << 64;
+                (Ipv6Addr::from_bits(ip.to_bits() | zone).into(), 128)
+            }
+            (ip @ IpAddr::V6(_), _) => (ip, 64),
+            (ip @ IpAddr::V4(_), _) => (ip, 32),
         };
 
         Self {
@@ -180,12 +184,21 @@ mod tests {
 
     #[test]
     fn hosts_of_one_ipv6_network_are_counted_as_one() {
-        let of = |text: &str| IpNetwork::of_host(text.parse().unwrap());
+        let of = |text: &str| {
+            let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+            let mut address = SocketAddr::new(address.parse().unwrap(), 1);
+            if let SocketAddr::V6(address) = &mut address {
+                address.set_scope_id(zone.parse().unwrap());
+            }
+            IpNetwork::of_host(address)
+        };
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:2"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
         assert_ne!(of("fe80::1"), of("fe80::2"));
-        assert_eq!(of("fe80::1"), of("fe80::1"));
+        assert_eq!(of("fe80::1%2"), of("fe80::1%2"));
+        assert_ne!(of("fe80::1%2"), of("fe80::1%3"));
+        assert_ne!(of("fe80::1%2"), of("fe80::2%2"));
     }
 }

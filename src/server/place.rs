@@ -34,8 +34,10 @@ impl Admitted {
         peer: &Peer,
         room: Room,
     ) -> Result<Self, Refusal> {
-        let ip = peer.ip().filter(|_| room.per_address > 0);
-        let host = ip.map(IpNetwork::of_host);
+        let host = match peer {
+            Peer::Tcp(address) if room.per_address > 0 => Some(IpNetwork::of_host(*address)),
+            _ => None,
+        };
         let key = registry.enter(&connection, host, room)?;
 
         let place = Place {
