@@ -39,7 +39,7 @@ pub enum Address {
     /// which is no file.
     Unix(PathBuf),
     /// The listening socket that the process inherited as standard input, from systemd or another
-    /// supervisor.
+    /// supervisor. The server takes it over, and leaves an empty standard input.
     Inherited,
 }
 

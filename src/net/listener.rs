@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::peer::Peer;
-use super::shared_socket::SharedSocket;
+use super::shared_socket::{SharedSocket, leave_standard_streams};
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
@@ -56,7 +56,7 @@ impl Listener {
         Self::new(socket, path, backlog)
     }
 
-    /// Takes over the listening socket on our standard input, which is empty from then on.
+    /// Takes over the listening socket on our standard input, and leaves an empty one.
     fn inherit(backlog: u32) -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
 
@@ -65,8 +65,7 @@ impl Listener {
             io::Error::new(ErrorKind::Unsupported, problem)
         })?;
 
-        // The socket must close with the listener. If this fails, it closes with the process.
-        let _ = sys::empty_standard_input();
+        leave_standard_streams(listener.as_fd());
         Ok(listener)
     }
 

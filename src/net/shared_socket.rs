@@ -7,12 +7,15 @@
 //! Others may do that all the same, at any time. So `accept` has a time limit here. Sockets that are
 //! accepted inherit the limit, and it would surprise another program. So it goes with the server.
 
+use std::fs::File;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::holders::has_others;
+use super::sys;
 
 /// How long `accept` can block.
 const AT_MOST: Duration = Duration::from_secs(1);
@@ -53,6 +56,27 @@ impl SharedSocket {
     pub(super) fn is_of_others(&self) -> bool {
         has_others(self.socket.as_fd(), Self::DESCRIPTORS)
     }
+}
+
+/// Closes the standard streams that are this socket, so that it closes with its listener.
+///
+/// A supervisor can pass the socket as standard output and standard error, too. Nobody can write to a
+/// listening socket, so nothing is lost. If this fails, the socket closes with the process.
+pub(super) fn leave_standard_streams(socket: BorrowedFd<'_>) {
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+
+    for stream in [input.as_fd(), output.as_fd(), error.as_fd()] {
+        let is_it = identity(stream).is_ok_and(|it| identity(socket).is_ok_and(|own| it == own));
+        if is_it {
+            let _ = sys::end_standard_stream(stream);
+        }
+    }
+}
+
+/// Returns the device and inode behind a descriptor.
+fn identity(descriptor: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let metadata = File::from(descriptor.try_clone_to_owned()?).metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 impl Drop for SharedSocket {

@@ -236,13 +236,16 @@ pub(super) fn is_stream(socket: BorrowedFd<'_>) -> io::Result<bool> {
     checked(result).map(|_| kind == SOCK_STREAM)
 }
 
-/// Puts an input that has ended in place of standard input, and closes that.
-pub(super) fn empty_standard_input() -> io::Result<()> {
-    const STANDARD_INPUT: c_int = 0;
+/// Closes a standard stream, and puts an input that has ended in its place.
+pub(super) fn end_standard_stream(stream: BorrowedFd<'_>) -> io::Result<()> {
     let (ended, _) = io::pipe()?;
+    let (ended, stream) = (ended.as_raw_fd(), stream.as_raw_fd());
 
-    // SAFETY: nobody owns standard input. `std` only borrows it for each read.
-    checked(unsafe { dup2(ended.as_raw_fd(), STANDARD_INPUT) }).map(drop)
+    match stream {
+        // SAFETY: nobody owns a standard stream. `std` only borrows it for each call.
+        0..=2 => checked(unsafe { dup2(ended, stream) }).map(drop),
+        _ => Err(ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Locks an open file or directory, if nobody else has it locked. Returns whether it has. The lock

@@ -32,7 +32,7 @@ impl IpNetwork {
     }
 
     /// Returns the network that one host presumably has: an IPv4 address, or the IPv6 /64 from which a
-    /// host chooses its addresses (RFC 4291, section 2.5.1). All hosts of a link share fe80::/64, so
+    /// host chooses its addresses (RFC 4291, section 2.5.1). All hosts of a link share `fe80::/64`, so
     /// there a host is one address in its zone.
     pub(super) fn of_host(address: SocketAddr) -> Self {
         let (address, bits) = match (address.ip().to_canonical(), address) {

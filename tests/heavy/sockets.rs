@@ -2,7 +2,7 @@
 //! streams, one socket under several processes, names and zones of another network.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use synchat::Address;
 
 use crate::support::process::{
-    Directory, Running, ServerProcess, complaint, run_to_its_end, synchat,
+    Directory, Running, ServerProcess, complaint, eventually, run_to_its_end, synchat,
 };
 use crate::system::{Injection, Namespace, Stopped, Threads, assert_serves, binary, runs, tool};
 
@@ -217,6 +217,39 @@ fn processes_that_share_a_socket_can_all_be_stopped_at_once() {
             "they have ended after {took:?}"
         );
     }
+}
+
+#[test]
+fn who_waits_at_a_socket_from_systemd_that_nobody_keeps_is_told() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    // It becomes the server, which has the socket as standard output, too.
+    let mut command = tool("systemd-socket-activate");
+    command.args(["--inetd", "-l", &address.to_string(), &binary(), "fd:0"]);
+    command.args(["--max-connections=1", "--overload=wait"]);
+    command.stderr(Stdio::piped());
+    let mut server = ServerProcess::starts_unheard(&mut command, address.into());
+    server.logs("Listening on");
+
+    let mut served = server.client();
+    served.sends("hello\r\n").expects("hello\r\n");
+    let waiting: Vec<_> = (0..20).map(|_| server.client()).collect();
+    server.logs("accept: waiting until one of");
+    let stopped = Instant::now();
+    server.signal("TERM");
+    for mut peer in waiting {
+        // A line, or an orderly end.
+        peer.read(&mut [0]).expect("nobody who waits is reset");
+    }
+
+    // The server waits up to 2 s for its client to close. Its socket has gone before.
+    eventually("the socket closes", || TcpStream::connect(address).is_err());
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_millis(1500), "closed after {took:?}");
+    served.expects_eof();
+    drop(served);
+    assert!(server.ends().status.success());
 }
 
 // Names and zones.
