@@ -10,8 +10,8 @@
 //! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
-//!    longer. `unix_path.rs` owns the path of a Unix socket,
-//!    with a turn from `directory_lock.rs` and a mode through `umask.rs`.
+//!    longer. `unix_path.rs` owns the path of a Unix socket, with a turn from
+//!    `directory_lock.rs` and a mode through `umask.rs`.
 //! 6. `signals.rs` turns signals into values, from their `arrivals.rs`.
 //! 7. `sys.rs` has the system calls that `std` lacks, and the only `unsafe` code.
 
@@ -19,31 +19,23 @@ mod unix_name;
 mod zone;
 
 mod address;
-mod peer;
-
 mod arrivals;
+mod peer;
 mod sys;
 
+mod directory_lock;
+mod holders;
+mod in_time;
 mod signals;
 mod stop_event;
-
-mod in_time;
-
-mod connecting;
-
-mod directory_lock;
 mod umask;
 
-mod unix_path;
-
+mod connecting;
 mod deadlines;
-mod timed_writer;
-
-mod stream;
-
-mod holders;
-
 mod shared_socket;
+mod stream;
+mod timed_writer;
+mod unix_path;
 
 mod listener;
 
