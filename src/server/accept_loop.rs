@@ -123,8 +123,12 @@ where
         while started.elapsed() <= most {
             match listening.accept(Duration::ZERO) {
                 Ok(Some((stream, peer))) => self.process_request(stream, peer),
-                Err(error) if AcceptFailure::of(&error) == AcceptFailure::Transient => {}
-                Ok(None) | Err(_) => return,
+                Ok(None) => return,
+                Err(error) => match AcceptFailure::of(&error) {
+                    AcceptFailure::Transient => {}
+                    AcceptFailure::Shortage => thread::sleep(Duration::from_millis(5)),
+                    AcceptFailure::Fatal => return,
+                },
             }
         }
     }
