@@ -76,11 +76,16 @@ impl Stream {
         }
     }
 
+    /// Returns true if the kernel holds output that the peer does not have yet. Only Linux tells.
+    pub(crate) fn has_unsent(&self) -> bool {
+        sys::has_unsent(self.socket.as_fd())
+    }
+
     /// Leaves unsent output to the kernel, for a peer that may still read it, but not for longer than
     /// a write may take.
     fn leave_output(&self, limits: &Limits) {
         if let Some(timeout) = limits.write_timeout
-            && sys::has_unsent(self.socket.as_fd())
+            && self.has_unsent()
         {
             // A Unix socket has no such option. It needs none: the peer holds the output.
             let _ = sys::bound_unsent(self.socket.as_fd(), timeout);
@@ -96,7 +101,7 @@ impl Stream {
     ///
     /// A peer that has not read our output by then does not get it: it is given up.
     fn linger(&self, limits: &Limits) {
-        if !self.drop_input_until_the_end(limits) && sys::has_unsent(self.socket.as_fd()) {
+        if !self.drop_input_until_the_end(limits) && self.has_unsent() {
             self.give_up_output();
         }
     }

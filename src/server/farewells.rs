@@ -31,6 +31,13 @@ impl Farewells {
         self.0.push_back((connection, until));
     }
 
+    /// Returns true if a peer does not have its line yet.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.0
+            .iter()
+            .any(|(connection, _)| connection.stream.has_unsent())
+    }
+
     /// Closes the connections whose peers are done, or whose time is over. Returns how soon this must
     /// be called again, if any are left.
     pub(super) fn tend(&mut self) -> Option<Duration> {
