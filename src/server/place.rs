@@ -83,3 +83,47 @@ impl Drop for Place {
         self.registry.leave(self.key, self.ending.take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::Stream;
+
+    const ROOM: Room = Room {
+        connections: 1000,
+        per_address: 1,
+    };
+
+    fn enters(registry: &Arc<Registry>, last: u8) -> Result<Admitted, Refusal> {
+        let (stream, _) = UnixStream::pair().unwrap();
+        let connection = Arc::new(Connection::from(Stream::from(stream)));
+        let peer = Peer::Tcp(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 1)));
+
+        Admitted::new(registry, connection, &peer, ROOM)
+    }
+
+    #[test]
+    fn a_refusal_of_one_host_does_not_wait_until_all_others_have_left() {
+        let registry = Arc::new(Registry::new().unwrap());
+        let _full = enters(&registry, 0).unwrap();
+        let others: Vec<_> = (1..=200).map(|last| enters(&registry, last)).collect();
+
+        let leaving = thread::spawn(|| {
+            for other in others.into_iter().map(Result::unwrap) {
+                other.announce_end();
+                thread::sleep(Duration::from_millis(5));
+                drop(other);
+            }
+        });
+        thread::sleep(Duration::from_millis(20));
+
+        assert!(enters(&registry, 0).is_err());
+        assert!(!leaving.is_finished(), "it has waited for all of them");
+        leaving.join().unwrap();
+    }
+}

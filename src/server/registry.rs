@@ -99,6 +99,9 @@ impl Registry {
     }
 
     /// Enters a connection, if there is room for it. It must [leave](Self::leave) later.
+    ///
+    /// It waits for a place once, however many other connections end meanwhile: perhaps none of them
+    /// is of this host, and the accept loop has others to serve.
     pub(super) fn enter(
         &self,
         connection: &Arc<Connection>,
@@ -106,11 +109,12 @@ impl Registry {
         room: Room,
     ) -> Result<Key, Refusal> {
         let mut state = self.lock();
+        let mut until = None;
 
         loop {
             match state.enter(connection, host, room) {
                 Ok(key) => return Ok(key),
-                Err(refusal) => match state.time_to_the_next_end() {
+                Err(refusal) => match time_until(*until.get_or_insert(state.ending_until)) {
                     None => return Err(refusal),
                     Some(time) => state = self.wait_for_an_end(state, time),
                 },
@@ -255,6 +259,12 @@ impl Registry {
     }
 }
 
+/// Returns the time that is left, if any is.
+fn time_until(at: Option<Instant>) -> Option<Duration> {
+    let left = at?.checked_duration_since(Instant::now());
+    left.filter(|left| !left.is_zero())
+}
+
 impl State {
     /// Enters a connection, if there is room for it.
     fn enter(
@@ -286,12 +296,6 @@ impl State {
         };
         self.open.insert(key, entry);
         Ok(key)
-    }
-
-    /// Returns how long to wait for a place that is about to become free, if one is.
-    fn time_to_the_next_end(&self) -> Option<Duration> {
-        let left = self.ending_until?.checked_duration_since(Instant::now());
-        left.filter(|left| !left.is_zero())
     }
 
     /// Counts a connection as accepted.
