@@ -6,7 +6,9 @@
 //! timed. It then waits in `poll`, which also ends when the server must stop.
 //!
 //! The peer is blamed only for what the peer did. The process can be paused, and a handler can take
-//! long. So when a deadline has passed, input that has already arrived is still read.
+//! long. So when a deadline has passed, input that has already arrived is still read. If we look much
+//! too late, a message that goes on gets its time once more: the kernel's buffers can have been full,
+//! and then the peer could not send.
 //!
 //! A glance that ends without input costs a wake-up. So if the last wait of a conversation was longer
 //! than a glance, its next wait is timed from the start. The cost for such a conversation is one more
@@ -28,6 +30,9 @@ use crate::framing::Scanner;
 /// accuracy of 100 ms: a signal can make us lose one glance, and the last one can be too long.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// A deadline is noticed later than this only if the process was paused, or busy with something else.
+pub(super) const OUR_FAULT: Duration = Duration::from_millis(200);
+
 /// Waits for the input of one conversation.
 pub(crate) struct Deadlines<'a> {
     socket: &'a TcpStream,
@@ -47,7 +52,7 @@ pub(crate) struct Deadlines<'a> {
 struct Unfinished {
     /// Its number in the scanner.
     number: u64,
-    /// The time of its first byte.
+    /// The time of its first byte, or of a look that came much too late.
     since: Instant,
     /// How many of its bytes were read after its deadline.
     after_deadline: u64,
@@ -130,15 +135,21 @@ impl<'a> Deadlines<'a> {
     fn fill_late<R: Read>(
         &mut self,
         scanner: &mut Scanner<R>,
+        deadline: &Deadline,
         reason: CloseReason,
     ) -> Result<usize, CloseReason> {
+        let is_our_fault = deadline.at.is_some_and(|at| at.elapsed() > OUR_FAULT);
         let mut of_idleness = 0;
         let read = match (&mut self.message, &reason) {
             (Some(message), CloseReason::MessageDeadline { .. }) => &mut message.after_deadline,
             _ => &mut of_idleness,
         };
 
-        fill_arrived(scanner, self.socket, read, reason)
+        let bytes = fill_arrived(scanner, self.socket, read, reason)?;
+        if let Some(message) = self.message.as_mut().filter(|_| is_our_fault) {
+            message.since = Instant::now();
+        }
+        Ok(bytes)
     }
 }
 
@@ -185,7 +196,7 @@ impl<R: Read> FillScanner<R> for Deadlines<'_> {
             if let Some(deadline) = &deadline {
                 let left = match deadline.left() {
                     Ok(left) => left,
-                    Err(reason) => return self.fill_late(scanner, reason),
+                    Err(reason) => return self.fill_late(scanner, deadline, reason),
                 };
                 if (is_timed || left < GLANCE) && !self.has_input(left) {
                     continue;

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::deadlines::{glance, is_no_failure};
+use super::deadlines::{OUR_FAULT, glance, is_no_failure};
 use super::sys;
 use crate::conversation::Limits;
 
@@ -75,6 +75,11 @@ impl Write for TimedWriter<'_> {
             let has_room = sys::wait_writable(self.socket.as_fd(), left)?;
             if !has_room && left.is_zero() || after_deadline > Self::MOST_LATE {
                 return Err(ErrorKind::WouldBlock.into());
+            }
+
+            // We look much too late, and the peer has made room: it gets its time once more.
+            if has_room && at.is_some_and(|at| at.elapsed() > OUR_FAULT) {
+                deadline = Some(Instant::now().checked_add(limit));
             }
         }
     }

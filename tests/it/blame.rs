@@ -161,6 +161,67 @@ fn a_peer_that_has_read_all_while_the_server_was_halted_is_not_cut() {
     }
 }
 
+/// More than the kernel's buffers hold on both sides.
+const MORE_THAN_FITS: usize = 24 << 20;
+
+/// Reads so many bytes of a long echo.
+#[track_caller]
+fn expects_bytes(stream: &mut TcpStream, count: usize) {
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut taken, mut buffer) = (0, vec![0; 1 << 16]);
+    while taken < count {
+        match stream.read(&mut buffer) {
+            Ok(length @ 1..) => taken += length,
+            end => panic!("{end:?} after {taken} of {count} bytes"),
+        }
+    }
+}
+
+#[test]
+fn a_message_that_fills_the_kernels_buffers_goes_on_after_a_halt() {
+    let options = ["--message-timeout=2s", "--max-message=32m"];
+    let server = [ServerProcess::starts(&options)];
+    let mut stream = TcpStream::connect(address(&server[0])).expect("it listens");
+    stream.write_all(b"one\r\nx").unwrap();
+    expects_bytes(&mut stream, 5);
+    let mut writer = stream.try_clone().unwrap();
+    let mut writing = None;
+
+    // The peer sends as fast as the server reads, which is not at all for a while.
+    while_halted(&server, milliseconds(2600), || {
+        writing = Some(thread::spawn(move || {
+            let rest = [&vec![b'x'; MORE_THAN_FITS - 1][..], b"\r\n"].concat();
+            writer.write_all(&rest)
+        }));
+    });
+    expects_bytes(&mut stream, MORE_THAN_FITS + 2);
+    assert!(writing.unwrap().join().unwrap().is_ok());
+}
+
+#[test]
+fn a_batch_that_fills_the_kernels_buffers_goes_on_after_a_halt() {
+    let options = ["--write-timeout=2s", "--max-message=32m"];
+    let servers: [_; 4] = std::array::from_fn(|_| ServerProcess::starts(&options));
+    let mut streams = servers.each_ref().map(|server| {
+        let mut stream = TcpStream::connect(address(server)).expect("it listens");
+        let line = [&vec![b'x'; MORE_THAN_FITS][..], b"\r\n"].concat();
+        stream.write_all(&line).unwrap();
+        stream
+    });
+
+    // The peer reads all that the server could write before it was halted.
+    let mut taken = [0; 4];
+    while_halted(&servers, milliseconds(2600), || {
+        for (taken, stream) in taken.iter_mut().zip(&mut streams) {
+            *taken = empties(stream);
+        }
+    });
+    for (stream, taken) in streams.iter_mut().zip(taken) {
+        expects_bytes(stream, MORE_THAN_FITS + 2 - taken);
+    }
+}
+
 /// Echoes lines, and takes its time over a piece that has `slow` in it.
 #[derive(Default)]
 struct Slow(Vec<u8>);
