@@ -4,8 +4,9 @@
 //! call that tells. But Linux lists the descriptors of each process, and names their sockets. So this
 //! looks through the lists.
 //!
-//! The lists of other users' processes cannot be read. If our parent's is one of them, others may have
-//! the socket: a supervisor passes its sockets to its children. If any doubt is left, the answer is
+//! The lists of other users' processes cannot be read, nor those of programs with privileges that we do
+//! not have. If our parent is one of them, or another child of it, others may have the socket: a
+//! supervisor passes its sockets to its children. If any doubt is left, the answer is
 //! that others have it, too. This is the safe answer, since clients are then left to them.
 
 use std::fs;
@@ -63,7 +64,7 @@ impl Search {
 
             match self.descriptors_of(process) {
                 Ok(0) => {}
-                Err(error) if is_hidden_or_gone(&error) => {}
+                Err(error) if is_hidden_or_gone(&error) && parent_of(process)? != parent => {}
                 found => return found.map(|_| true),
             }
         }
@@ -83,6 +84,19 @@ impl Search {
         }
         Ok(count)
     }
+}
+
+/// Returns the parent of a process, and an empty text if the process is gone.
+fn parent_of(process: &str) -> io::Result<String> {
+    let status = match fs::read(format!("/proc/{process}/stat")) {
+        Err(error) if is_hidden_or_gone(&error) => return Ok(String::new()),
+        status => String::from_utf8_lossy(&status?).into_owned(),
+    };
+
+    // The name stands in brackets, and can have any characters.
+    let behind_the_name = status.rsplit_once(") ").map(|(_, fields)| fields);
+    let parent = behind_the_name.and_then(|fields| fields.split(' ').nth(1));
+    Ok(parent.unwrap_or_default().to_owned())
 }
 
 fn is_number(text: &str) -> bool {
@@ -105,6 +119,13 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn the_parent_of_a_process_is_found() {
+        let own = process::id().to_string();
+        assert_eq!(parent_of(&own).unwrap(), parent_id().to_string());
+        assert_eq!(parent_of("0").unwrap(), "");
+    }
 
     // One test, since a child that another test starts has all our sockets for an instant.
     #[test]
