@@ -64,7 +64,7 @@ impl Admitted {
 
     /// Announces that the peer is about to be sent the end of its stream.
     pub(super) fn announce_end(&self) {
-        self.place.registry.announce_end();
+        self.place.registry.announce_end(self.place.key);
     }
 
     /// Returns true if the server has shut the sockets down.
@@ -89,7 +89,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::os::unix::net::UnixStream;
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::net::Stream;
@@ -105,6 +105,22 @@ mod tests {
         let peer = Peer::Tcp(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 1)));
 
         Admitted::new(registry, connection, &peer, ROOM)
+    }
+
+    #[test]
+    fn a_refusal_does_not_wait_for_an_end_that_is_over() {
+        let registry = Arc::new(Registry::new().unwrap());
+        let _full = enters(&registry, 0).unwrap();
+
+        let before = Instant::now();
+        for _ in 0..200 {
+            let other = enters(&registry, 1).unwrap();
+            other.announce_end();
+            drop(other);
+            assert!(enters(&registry, 0).is_err());
+        }
+        // To wait each time would take four seconds.
+        assert!(before.elapsed() < Duration::from_secs(2));
     }
 
     #[test]

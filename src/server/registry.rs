@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ pub(super) struct Registry {
 
 /// Invariants:
 /// - `per_host` has the number of entries in `open` for each host, and no entry with 0.
-/// - `begun` is the number of entries in `open` that have begun.
+/// - `begun` is the number of entries in `open` that have begun, and `ending` of those that end.
 /// - `report` does not include the open connections.
 #[derive(Debug, Default)]
 struct State {
@@ -45,6 +46,8 @@ struct State {
     /// Until this time a place is about to become free: a peer has just been sent the end of its
     /// stream.
     ending_until: Option<Instant>,
+    /// How many of the open connections are that far.
+    ending: usize,
     /// The grace period is over, and the sockets were shut down.
     is_forcing: bool,
     report: Report,
@@ -67,6 +70,8 @@ struct Entry {
     host: Option<IpNetwork>,
     /// It was counted as accepted.
     has_begun: bool,
+    /// Its peer is sent the end of its stream.
+    is_ending: bool,
 }
 
 impl From<Stream> for Connection {
@@ -114,10 +119,13 @@ impl Registry {
         loop {
             match state.enter(connection, host, room) {
                 Ok(key) => return Ok(key),
-                Err(refusal) => match time_until(*until.get_or_insert(state.ending_until)) {
-                    None => return Err(refusal),
-                    Some(time) => state = self.wait_for_an_end(state, time),
-                },
+                Err(refusal) => {
+                    let until = *until.get_or_insert(state.ending_until);
+                    match time_until(until.filter(|_| state.ending > 0)) {
+                        None => return Err(refusal),
+                        Some(time) => state = self.wait_for_an_end(state, time),
+                    }
+                }
             }
         }
     }
@@ -129,8 +137,13 @@ impl Registry {
 
     /// Announces that a peer is about to be sent the end of its stream. It can then come again before
     /// its place is free.
-    pub(super) fn announce_end(&self) {
-        self.lock().ending_until = Some(Instant::now() + Self::END);
+    pub(super) fn announce_end(&self, key: Key) {
+        let mut state = self.lock();
+        state.ending_until = Some(Instant::now() + Self::END);
+
+        let entry = state.open.get_mut(&key);
+        let is_new = entry.is_some_and(|entry| !mem::replace(&mut entry.is_ending, true));
+        state.ending += usize::from(is_new);
     }
 
     /// Returns true if the sockets were shut down by force.
@@ -293,6 +306,7 @@ impl State {
             connection: Arc::clone(connection),
             host,
             has_begun: false,
+            is_ending: false,
         };
         self.open.insert(key, entry);
         Ok(key)
@@ -322,6 +336,7 @@ impl State {
         }
 
         self.begun -= u64::from(entry.has_begun);
+        self.ending -= usize::from(entry.is_ending);
         self.departed += 1;
         Some(entry)
     }
