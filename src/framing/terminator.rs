@@ -173,6 +173,35 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_string_keeps_its_bytes_whatever_it_is_made_from() {
+        let terminators: [Terminator; 5] = [
+            b"ab".into(),
+            b"ab".as_slice().into(),
+            "ab".into(),
+            b"ab".to_vec().into(),
+            "ab".to_owned().into(),
+        ];
+        for terminator in terminators {
+            assert!(matches!(&terminator, Terminator::Bytes(bytes) if **bytes == *b"ab"));
+        }
+    }
+
+    #[test]
+    fn a_text_is_framed_only_if_it_comes_out_as_one_message() {
+        let framed = |terminator: Terminator, text: &str| terminator.frame(text);
+        assert_eq!(framed("\r\n".into(), "one"), Some(b"one\r\n".to_vec()));
+        assert_eq!(framed("--".into(), ""), Some(b"--".to_vec()));
+
+        // The terminator would be found inside of the text, or begin in it.
+        assert_eq!(framed("n".into(), "one"), None);
+        assert_eq!(framed("--".into(), "one-"), None);
+
+        // Nothing that is sent would end such a message.
+        assert_eq!(framed(3.into(), "one"), None);
+        assert_eq!(framed(Terminator::None, "one"), None);
+    }
+
+    #[test]
     fn only_a_count_shrinks_and_it_ends_as_none() {
         let mut count = Terminator::from(5);
         count.advance(2);
