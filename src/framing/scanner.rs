@@ -305,3 +305,30 @@ impl Message {
         self.is_too_long = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_unfinished_from_its_first_byte_to_its_end() {
+        let reads = b"a".chain(&b"\r"[..]).chain(&b"\n"[..]);
+        let mut scanner = Scanner::new(reads.chain(&b"\r"[..]).chain(&b"b"[..]));
+        scanner.set_terminator(&Terminator::CRLF);
+        let mut read = || {
+            scanner.fill().unwrap();
+            while scanner.next_event().is_some() {}
+            scanner.unfinished()
+        };
+
+        let first = read();
+        assert!(first.is_some());
+        assert_eq!(read(), first, "half a terminator does not end it");
+        assert_eq!(read(), None, "it has ended, and no other has begun");
+
+        let second = read();
+        assert!(second.is_some(), "this byte may be data");
+        assert_ne!(second, first);
+        assert_eq!(read(), second);
+    }
+}
