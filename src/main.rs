@@ -32,13 +32,13 @@ fn main() -> ExitCode {
                 return complain(&message, BAD_USAGE);
             }
 
-            let served = serve(*settings, &sources);
-            // The error comes after the log lines.
-            log::logger().flush();
-
-            match served {
+            match serve(*settings, &sources) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(message) => complain(&message, 1),
+                Err(message) => {
+                    // The error comes after the log lines. Without one the last line was waited for.
+                    log::logger().flush();
+                    complain(&message, 1)
+                }
             }
         }
         Ok(Invocation::Ping(settings)) => match cli::ping(&settings) {

@@ -82,7 +82,7 @@ impl Sources {
     /// behind a value.
     pub(crate) fn as_env_file<C: Command>(&self) -> String {
         let mut text = format!(
-            "# The settings of synchat {}. You can use this text as an env file.\n",
+            "# The settings of synchat {}. A shell or systemd can read this text as an env file.\n",
             env!("CARGO_PKG_VERSION")
         );
 

@@ -9,12 +9,17 @@ pub(super) fn with_zone_number(host: &str) -> Result<String, String> {
         .and_then(|rest| rest.strip_suffix(']'));
 
     match inside.and_then(|inside| inside.split_once('%')) {
-        Some((address, zone)) if zone.parse::<u32>().is_err() => {
+        Some((address, zone)) if !is_number(zone) => {
             let number = interface_number(zone)?;
             Ok(format!("[{address}%{number}]"))
         }
         _ => Ok(host.to_owned()),
     }
+}
+
+/// Returns true for digits only. `parse` would take a sign, too.
+fn is_number(zone: &str) -> bool {
+    zone.bytes().all(|byte| byte.is_ascii_digit()) && zone.parse::<u32>().is_ok()
 }
 
 /// Returns the number of a network interface, from the list of those that have an IPv6 address.

@@ -192,6 +192,22 @@ fn a_log_in_a_fifo_that_nobody_reads_keeps_nobody_from_being_served() {
 }
 
 #[test]
+fn a_server_whose_log_nobody_reads_ends_after_two_seconds() {
+    let directory = Directory::new();
+    let fifo = directory.at("fifo");
+    make_fifo(&fifo);
+    let mut command = synchat();
+    command.arg("--log-file").arg(&fifo).stderr(Stdio::piped());
+    let server = starts_unheard(&directory, &mut command);
+
+    // One for the lines before the last one, and one for that.
+    let before = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.ends().status.code(), Some(0));
+    assert!(before.elapsed() < Duration::from_millis(2900));
+}
+
+#[test]
 fn a_fifo_that_nobody_reads_can_be_replaced_by_a_file() {
     let directory = Directory::new();
     let path = directory.at("log");

@@ -531,6 +531,10 @@ fn a_zone_is_taken_by_name_and_by_number() {
     // No such address is there, but the zone was found.
     let line = complaint(&run(&["[fe80::1%lo]:0"]), 1);
     assert!(line.contains("[fe80::1%1]:0"), "{line}");
+
+    // A sign makes a name of it, and no interface has that.
+    let line = complaint(&run(&["[fe80::1%+1]:0"]), 2);
+    assert!(line.contains("\"+1\""), "{line}");
 }
 
 #[test]

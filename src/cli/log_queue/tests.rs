@@ -268,16 +268,3 @@ fn the_end_comes_as_soon_as_the_last_line_is_written() {
     let took = started.elapsed();
     assert!(took >= patience && took < 2 * patience, "{took:?}");
 }
-
-#[test]
-fn after_the_last_line_a_flush_waits_no_more() {
-    let (queue, sink, _) = queue();
-    let stands_still = sink.0.lock().unwrap();
-    let patience = Duration::from_millis(10);
-    queue.close(b"last\n".to_vec(), patience);
-
-    let before = Instant::now();
-    queue.flush();
-    assert!(before.elapsed() < FLUSH_TIME / 2);
-    drop(stands_still);
-}
