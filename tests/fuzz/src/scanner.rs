@@ -143,7 +143,7 @@ impl<'a> Oracle<'a> {
                 end.unwrap_or(self.received)
             }
             Terminator::Length(left) => {
-                let left = usize::try_from(left.get()).unwrap_or(usize::MAX);
+                let left = usize::try_from(*left).unwrap_or(usize::MAX);
                 self.received.min(self.place.saturating_add(left))
             }
             Terminator::None => self.received,
@@ -155,7 +155,9 @@ impl<'a> Oracle<'a> {
         match &self.terminator {
             _ if self.count_is_over => true,
             Terminator::Bytes(needle) => self.stream[self.place..self.received].starts_with(needle),
-            Terminator::Length(_) | Terminator::None => false,
+            // A count of 0 is an empty message. No other count is in force once its bytes have come.
+            Terminator::Length(left) => *left == 0,
+            Terminator::None => false,
         }
     }
 
@@ -166,8 +168,11 @@ impl<'a> Oracle<'a> {
             Terminator::Bytes(_) => self.length += bytes,
             Terminator::Length(left) => {
                 self.length += bytes;
-                self.count_is_over = left.get() == bytes;
-                self.terminator = Terminator::from(left.get() - bytes);
+                *left -= bytes;
+                self.count_is_over = *left == 0 && bytes > 0;
+                if self.count_is_over {
+                    self.terminator = Terminator::None;
+                }
             }
             Terminator::None => {}
         }
@@ -177,6 +182,7 @@ impl<'a> Oracle<'a> {
         match &self.terminator {
             _ if mem::take(&mut self.count_is_over) => {}
             Terminator::Bytes(needle) => self.place += needle.len(),
+            Terminator::Length(0) => self.terminator = Terminator::None,
             Terminator::Length(_) | Terminator::None => unreachable!("they end by count_is_over"),
         }
         (self.length, self.too_long) = (0, false);
@@ -253,7 +259,8 @@ impl<'a> Oracle<'a> {
     }
 
     fn discard(&mut self) {
-        self.may_have_been_found = !self.count_is_over && self.is_whole();
+        let awaits_bytes = matches!(self.terminator, Terminator::Bytes(_));
+        self.may_have_been_found = awaits_bytes && !self.count_is_over && self.is_whole();
         self.place = self.received;
         (self.length, self.too_long) = (0, false);
     }
