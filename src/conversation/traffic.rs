@@ -76,3 +76,32 @@ impl LiveTraffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAFFIC: Traffic = Traffic {
+        messages: 2,
+        too_long: 3,
+        bytes_in: 5,
+        bytes_out: 7,
+    };
+
+    #[test]
+    fn the_traffic_of_two_conversations_is_added() {
+        let mut traffic = TRAFFIC;
+        traffic += TRAFFIC;
+        assert_eq!(
+            traffic.to_string(),
+            "messages=4 too_long=6 bytes_in=10 bytes_out=14"
+        );
+    }
+
+    #[test]
+    fn another_thread_sees_what_was_published() {
+        let live = LiveTraffic::default();
+        live.publish(&TRAFFIC);
+        assert_eq!(live.load(), TRAFFIC);
+    }
+}

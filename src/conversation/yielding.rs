@@ -123,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_lasts_for_thousands_of_replies() {
+        let mut yielding = Yielding::default();
+        (0..5).for_each(|_| yielding.note(SLICE));
+        assert!(yielding.rests && yielding.untimed >= 1000, "{yielding:?}");
+    }
+
+    #[test]
     fn a_long_yield_among_short_ones_does_not_stop_it() {
         let mut yielding = Yielding::default();
         for _ in 0..100 {

@@ -347,3 +347,19 @@ impl Entry {
         self.connection.stream.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_lasts_until_a_connection_has_ended() {
+        let registry = Registry::new().unwrap();
+        let (time, started) = (Duration::from_millis(30), Instant::now());
+        registry.wait_for_change(registry.departed(), time);
+        assert!(started.elapsed() >= time, "nothing has changed");
+
+        registry.wait_for_change(registry.departed() + 1, Duration::from_secs(60));
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+}

@@ -101,3 +101,34 @@ impl fmt::Display for Report {
             .try_for_each(|(name, count)| write!(f, " {name}={count}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_without_an_ending_does_not_add_up() {
+        let mut report = Report::default();
+        assert!(report.adds_up());
+
+        report.accepted = 2;
+        report.open = 1;
+        assert!(!report.adds_up());
+
+        report.add(Ending::of_panic(Traffic::default()));
+        assert!(report.adds_up());
+    }
+
+    #[test]
+    fn reasons_that_did_not_occur_are_not_printed() {
+        let mut report = Report::default();
+        report.add(Ending::of_panic(Traffic::default()));
+        report.add_refusal(Refusal::NoThread);
+        report.add_refusal(Refusal::NoThread);
+        assert_eq!(
+            report.to_string(),
+            "accepted=0 open=0 most_at_once=0 messages=0 too_long=0 bytes_in=0 bytes_out=0 \
+             handler-panic=1 refused-no-thread=2"
+        );
+    }
+}

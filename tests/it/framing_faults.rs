@@ -234,6 +234,9 @@ fn f9_who_asks_for_empty_messages_without_end_is_stopped() {
         handler.0
     );
     assert!(handler.0 > 100, "a few of them are legitimate");
+    let bound = format!("more than {} empty messages", handler.0);
+    let told = summary.reason.to_string();
+    assert!(told.contains(&bound), "{told}, after {}", handler.0);
 
     let server = ServerOptions::new().bind(&"127.0.0.1:0".parse().unwrap());
     let serving = Serving::starts(server.unwrap(), |_| Insatiable(0));

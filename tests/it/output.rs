@@ -461,3 +461,55 @@ fn without_a_server_a_panic_reaches_the_caller() {
         })?)
     });
 }
+
+#[test]
+fn nothing_follows_a_failed_write() {
+    // Its end would pass, and the peer would take a reply with a hole for a complete one.
+    let mut output = Reluctant {
+        fails_after: Some(4),
+        ..Reluctant::default()
+    };
+    let summary = talk(&b";"[..], &mut output, |_, chat| {
+        chat.push("abcdef")?;
+        Ok(chat.push_with_producer(SimpleProducer::new("z", 1))?)
+    });
+    assert_eq!(output.taken, b"abc");
+    assert_eq!(summary.reason.name(), "reset-by-peer");
+}
+
+/// A writer that takes nothing.
+fn gone() -> Reluctant {
+    Reluctant {
+        fails_after: Some(0),
+        ..Reluctant::default()
+    }
+}
+
+#[test]
+fn an_end_is_orderly_only_if_the_last_reply_was_sent() {
+    let summary = talk(&b";"[..], gone(), |_, chat| {
+        chat.push("bye")?;
+        chat.close_when_done();
+        Ok(())
+    });
+    assert_eq!(summary.reason.name(), "reset-by-peer");
+}
+
+#[test]
+fn a_failed_write_does_not_hide_the_error_of_a_handler() {
+    let summary = talk(&b";"[..], gone(), |_, chat| {
+        chat.push("bye")?;
+        Err("no such command".into())
+    });
+    assert_eq!(summary.reason.name(), "handler-error");
+}
+
+#[test]
+fn a_push_after_the_close_says_why_it_failed() {
+    let summary = talk(&b";"[..], io::sink(), |_, chat| {
+        chat.close_when_done();
+        Ok(chat.push("late")?)
+    });
+    let reason = summary.reason.to_string();
+    assert!(reason.contains("push after close_when_done"), "{reason}");
+}

@@ -307,6 +307,20 @@ fn a_stop_answers_what_has_arrived() {
 }
 
 #[test]
+fn the_most_at_once_does_not_count_those_who_have_left() {
+    let serving = Serving::echoes(local());
+    for _ in 0..3 {
+        serving.client().sends("one\r\n").expects("one\r\n");
+        let deadline = Instant::now() + PATIENCE;
+        while serving.handle.report().open > 0 {
+            assert!(Instant::now() < deadline, "it does not leave");
+            thread::yield_now();
+        }
+    }
+    assert_eq!(serving.stops().most_at_once, 1);
+}
+
+#[test]
 fn an_endless_connection_is_cut_after_the_grace_period() {
     struct Endless;
     impl Handler for Endless {
