@@ -196,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_opened_again_behind_the_lines_that_waited() {
+        let mut backlog = Backlog::default();
+        backlog.add(b"old\n".to_vec());
+        backlog.reopen();
+        backlog.add(b"new\n".to_vec());
+
+        assert!(matches!(backlog.next(), Some(Work::Write(lines, 1)) if lines == b"old\n"));
+        let duty = backlog.next();
+        assert!(matches!(duty, Some(Work::Attend(Duty::Reopen))));
+        assert!(matches!(backlog.next(), Some(Work::Write(lines, 1)) if lines == b"new\n"));
+        assert!(backlog.next().is_none());
+    }
+
+    #[test]
     fn a_longest_line_passes_and_a_longer_one_is_cut_between_characters() {
         for filler in ["x", "é", "€", "🦀"] {
             for shift in 0..filler.len() {

@@ -82,10 +82,10 @@ mod tests {
     use super::*;
 
     const TRAFFIC: Traffic = Traffic {
-        messages: 2,
-        too_long: 3,
-        bytes_in: 5,
-        bytes_out: 7,
+        messages: 3,
+        too_long: 5,
+        bytes_in: 7,
+        bytes_out: 11,
     };
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         traffic += TRAFFIC;
         assert_eq!(
             traffic.to_string(),
-            "messages=4 too_long=6 bytes_in=10 bytes_out=14"
+            "messages=6 too_long=10 bytes_in=14 bytes_out=22"
         );
     }
 

@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn a_network_prints_its_first_address_and_its_bits() {
+        let cases = [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("127.0.0.1", "127.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ];
+        for (text, printed) in cases {
+            assert_eq!(text.parse::<IpNetwork>().unwrap().to_string(), printed);
+        }
+    }
+
+    #[test]
     fn a_bad_network_says_why() {
         let cases = [
             ("", "IP address"),

@@ -86,7 +86,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -141,5 +141,30 @@ mod tests {
         assert!(enters(&registry, 0).is_err());
         assert!(!leaving.is_finished(), "it has waited for all of them");
         leaving.join().unwrap();
+    }
+
+    #[test]
+    fn after_an_announced_end_a_connection_is_not_refused_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = Arc::new(Registry::new().unwrap());
+        let room = Room {
+            connections: 1,
+            per_address: 0,
+        };
+        let admit = || {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let connection = Arc::new(Connection::from(Stream::from(socket)));
+            Admitted::new(&registry, connection, &Peer::Unix(None), room)
+        };
+        let first = admit().unwrap();
+
+        // The place could become free within this time.
+        let started = Instant::now();
+        first.announce_end();
+        assert_eq!(admit().err(), Some(Refusal::Full { limit: 1 }));
+        assert!(started.elapsed() >= Duration::from_millis(20));
+
+        drop(first);
+        assert!(admit().is_ok());
     }
 }

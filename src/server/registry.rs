@@ -353,8 +353,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_lasts_until_a_connection_has_ended() {
+    fn a_turn_is_a_beat_and_a_wait_lasts_until_a_connection_has_ended() {
         let registry = Registry::new().unwrap();
+        assert!(registry.begin_turn().is_some() && registry.begin_turn().is_some());
+        assert_eq!(registry.heartbeat(), 2);
         let (time, started) = (Duration::from_millis(30), Instant::now());
         registry.wait_for_change(registry.departed(), time);
         assert!(started.elapsed() >= time, "nothing has changed");

@@ -320,21 +320,35 @@ fn the_most_at_once_does_not_count_those_who_have_left() {
     assert_eq!(serving.stops().most_at_once, 1);
 }
 
+/// Sends without end.
+struct Endless;
+impl Handler for Endless {
+    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
+        Ok(chat.push_with_producer(ReadProducer::new(io::repeat(b'x')))?)
+    }
+    fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
+        Ok(())
+    }
+    fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_peer_that_is_gone_ends_the_write_to_it() {
+    let serving = Serving::starts(local(), |_| Endless);
+    serving.client().expects([b'x'; 60_000]);
+
+    let deadline = Instant::now() + PATIENCE;
+    while serving.handle.report().open > 0 {
+        assert!(Instant::now() < deadline, "it goes on writing");
+        thread::yield_now();
+    }
+    assert_eq!(endings(&serving.stops(), "reset-by-peer"), 1);
+}
+
 #[test]
 fn an_endless_connection_is_cut_after_the_grace_period() {
-    struct Endless;
-    impl Handler for Endless {
-        fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
-            Ok(chat.push_with_producer(ReadProducer::new(io::repeat(b'x')))?)
-        }
-        fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
-            Ok(())
-        }
-        fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
-            Ok(())
-        }
-    }
-
     let options = ServerOptions::new().grace(Duration::from_millis(100));
     let serving = Serving::starts(options.bind(&loopback()).unwrap(), |_| Endless);
     let mut client = serving.client();
