@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::farewells::Farewells;
+use super::open_connections::Connection;
 use super::rate_limited_log::RateLimitedLog;
 use super::refusal::Refusal;
-use super::registry::{Connection, Registry};
+use super::registry::Registry;
 use crate::conversation::guarded;
 use crate::log_target::SERVER;
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::registry::Connection;
+use super::open_connections::Connection;
 
 /// Refused connections whose peers may not have read why.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@
 //! 1. `server.rs` is the server as a program sees it. `accept_loop.rs` accepts connections and starts
 //!    their threads. `listening.rs` is what both share.
 //! 2. `session.rs` is the life of one connection on its thread.
-//! 3. `registry.rs` knows all open connections, and ends them. `place.rs` is the place of one.
+//! 3. `registry.rs` knows all open connections, and ends them; `open_connections.rs` is its table.
+//!    `place.rs` is the place of one connection.
 //! 4. `options.rs` is how you configure a server, `config.rs` the values that it makes.
 //! 5. `capacity.rs` finds out how many connections the system can hold, with the folder `capacity`.
 //! 6. `door.rs` refuses connections: `refusal.rs` lists the reasons, `farewells.rs` lets the refused
@@ -15,19 +16,18 @@
 //!
 //! `ip_network.rs` is a range of IP addresses.
 
-mod ip_network;
-
-mod rate_limited_log;
-mod refusal;
-
 mod accept_failure;
 mod backoff;
+mod ip_network;
+mod rate_limited_log;
+mod refusal;
 
 mod config;
 
 mod capacity;
-
 mod report;
+
+mod open_connections;
 
 mod registry;
 

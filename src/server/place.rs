@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::capacity::Room;
 use super::ip_network::IpNetwork;
+use super::open_connections::{Connection, Key};
 use super::refusal::Refusal;
-use super::registry::{Connection, Key, Registry};
+use super::registry::Registry;
 use super::report::Ending;
 use crate::net::{Peer, StopEvent};
 

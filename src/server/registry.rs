@@ -1,9 +1,9 @@
 //! The open connections of a server: admits them, counts them, and ends them all.
 //!
 //! One lock guards the registry. It is taken when a connection begins and when it ends, never in
-//! between and never across a blocking call. `place.rs` has the connection's side.
+//! between and never across a blocking call. `open_connections.rs` is the data behind it, and `place.rs`
+//! the connection's side.
 
-use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,73 +12,22 @@ use std::time::{Duration, Instant};
 
 use super::capacity::Room;
 use super::ip_network::IpNetwork;
+use super::open_connections::{Connection, Entry, Key, OpenConnections};
 use super::refusal::Refusal;
 use super::report::{Ending, Report};
-use crate::conversation::LiveTraffic;
 use crate::log_target::SERVER;
-use crate::net::{StopEvent, Stream};
+use crate::net::StopEvent;
 
 /// The state that all threads of one server share.
 #[derive(Debug)]
 pub(super) struct Registry {
-    state: Mutex<State>,
+    state: Mutex<OpenConnections>,
     /// A connection has ended, or the server must stop.
     changed: Condvar,
     /// Once it is set, conversations answer the input that has arrived, and end.
     stop: StopEvent,
     /// Counts the turns of the accept loop.
     heartbeat: AtomicU64,
-}
-
-/// Invariants:
-/// - `per_host` has the number of entries in `open` for each host, and no entry with 0.
-/// - `begun` is the number of entries in `open` that have begun, and `ending` of those that end.
-/// - `report` does not include the open connections.
-#[derive(Debug, Default)]
-struct State {
-    open: HashMap<Key, Entry>,
-    per_host: HashMap<IpNetwork, usize>,
-    begun: u64,
-    /// The key of the next connection.
-    next: Key,
-    /// How many connections have ended. A connection that ends before a wait begins ends that wait.
-    departed: u64,
-    /// Until this time a place is about to become free: a peer has just been sent the end of its
-    /// stream.
-    ending_until: Option<Instant>,
-    /// How many of the open connections are that far.
-    ending: usize,
-    /// The grace period is over, and the sockets were shut down.
-    is_forcing: bool,
-    report: Report,
-}
-
-/// Names a connection in the registry.
-pub(super) type Key = u64;
-
-/// A connection, for its own thread and for the threads that look at it or end it.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) stream: Stream,
-    pub(super) traffic: LiveTraffic,
-}
-
-#[derive(Debug)]
-struct Entry {
-    connection: Arc<Connection>,
-    /// Its host, if connections are limited per host.
-    host: Option<IpNetwork>,
-    /// It was counted as accepted.
-    has_begun: bool,
-    /// Its peer is sent the end of its stream.
-    is_ending: bool,
-}
-
-impl From<Stream> for Connection {
-    fn from(stream: Stream) -> Self {
-        let traffic = LiveTraffic::default();
-        Self { stream, traffic }
-    }
 }
 
 impl Registry {
@@ -99,7 +48,7 @@ impl Registry {
     }
 
     /// Locks the state, also after a panic of another thread: nothing here panics half-way.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,11 +121,11 @@ impl Registry {
     /// Waits until a connection has ended, or the time is over.
     fn wait_for_an_end<'a>(
         &self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, OpenConnections>,
         time: Duration,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, OpenConnections> {
         let departed = state.departed;
-        let unchanged = |state: &mut State| state.departed == departed;
+        let unchanged = |state: &mut OpenConnections| state.departed == departed;
 
         let waited = self.changed.wait_timeout_while(state, time, unchanged);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -226,7 +175,8 @@ impl Registry {
     /// Waits until more connections than `departed` have ended, the server must stop, or the timeout
     /// expires.
     pub(super) fn wait_for_change(&self, departed: u64, timeout: Duration) {
-        let unchanged = |state: &mut State| !self.stop.is_set() && state.departed == departed;
+        let unchanged =
+            |state: &mut OpenConnections| !self.stop.is_set() && state.departed == departed;
 
         drop(
             self.changed
@@ -246,7 +196,7 @@ impl Registry {
                 state.open.values().for_each(Entry::abort);
             }
 
-            let has_open = |state: &mut State| !state.open.is_empty();
+            let has_open = |state: &mut OpenConnections| !state.open.is_empty();
             let waited = self.changed.wait_timeout_while(state, patience, has_open);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -276,76 +226,6 @@ impl Registry {
 fn time_until(at: Option<Instant>) -> Option<Duration> {
     let left = at?.checked_duration_since(Instant::now());
     left.filter(|left| !left.is_zero())
-}
-
-impl State {
-    /// Enters a connection, if there is room for it.
-    fn enter(
-        &mut self,
-        connection: &Arc<Connection>,
-        host: Option<IpNetwork>,
-        room: Room,
-    ) -> Result<Key, Refusal> {
-        let limit = room.connections;
-        if self.open.len() >= limit {
-            return Err(Refusal::Full { limit });
-        }
-
-        if let Some(host) = host {
-            let connections = self.per_host.entry(host).or_default();
-            let limit = room.per_address;
-            if *connections >= limit {
-                return Err(Refusal::AddressFull { limit });
-            }
-            *connections += 1;
-        }
-
-        let key = self.next;
-        self.next += 1;
-        let entry = Entry {
-            connection: Arc::clone(connection),
-            host,
-            has_begun: false,
-            is_ending: false,
-        };
-        self.open.insert(key, entry);
-        Ok(key)
-    }
-
-    /// Counts a connection as accepted.
-    fn begin(&mut self, key: Key) {
-        if let Some(entry) = self.open.get_mut(&key) {
-            entry.has_begun = true;
-            self.begun += 1;
-            self.report.accepted += 1;
-            self.report.most_at_once = self.report.most_at_once.max(self.begun);
-        }
-    }
-
-    /// Removes a connection, and its host's count.
-    fn leave(&mut self, key: Key) -> Option<Entry> {
-        let entry = self.open.remove(&key)?;
-
-        if let Some(host) = entry.host
-            && let Some(connections) = self.per_host.get_mut(&host)
-        {
-            *connections -= 1;
-            if *connections == 0 {
-                self.per_host.remove(&host);
-            }
-        }
-
-        self.begun -= u64::from(entry.has_begun);
-        self.ending -= usize::from(entry.is_ending);
-        self.departed += 1;
-        Some(entry)
-    }
-}
-
-impl Entry {
-    fn abort(&self) {
-        self.connection.stream.abort();
-    }
 }
 
 #[cfg(test)]

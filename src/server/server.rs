@@ -10,7 +10,7 @@ use super::accept_loop::{AcceptLoop, HEARTBEAT};
 use super::config::Config;
 use super::door::Door;
 use super::listening::Listening;
-use super::registry::Connection;
+use super::open_connections::Connection;
 use super::report::Report;
 use super::server_handle::ServerHandle;
 use super::session::serve;
