@@ -166,6 +166,23 @@ fn what_was_left_when_a_server_ended_by_force_is_not_kept_by_the_kernel() {
 }
 
 #[test]
+fn what_a_half_closed_peer_never_reads_is_not_kept_for_ever() {
+    let mut server = ServerProcess::starts(&["--write-timeout=1s"]);
+    let stuck = sends_without_reading(&server, 10);
+    stuck.shutdown(std::net::Shutdown::Write).unwrap();
+    let closed = server.logs("conn_closed");
+    assert!(closed.contains(" reason=end-of-stream "), "{closed}");
+
+    // It could still be read, so the kernel keeps it for about the time of a write.
+    let port = port(&server);
+    let is_done = |state: &u8| [TIME_WAIT, LISTEN].contains(state);
+    assert!(!tcp_states(port).iter().all(is_done), "it was given up");
+    eventually("it is given up", || tcp_states(port).iter().all(is_done));
+    server.client().sends("next\r\n").expects("next\r\n");
+    drop(stuck);
+}
+
+#[test]
 fn replies_that_are_read_late_by_who_has_half_closed_are_not_given_up() {
     let mut server = ServerProcess::starts(&[]);
     let mut peer = server.client();

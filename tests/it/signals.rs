@@ -390,3 +390,15 @@ fn a_server_whose_standard_error_nobody_reads_can_fail() {
     let failing = Running::from(command.stdout(Stdio::null()).spawn().unwrap());
     assert_eq!(failing.ends().status.code(), Some(1));
 }
+
+#[test]
+fn other_signals_keep_their_default_action() {
+    use std::os::unix::process::ExitStatusExt;
+
+    for (name, number) in [("QUIT", 3), ("USR2", 12), ("ALRM", 14)] {
+        let server = ServerProcess::starts(&[]);
+        server.signal(name);
+        let status = server.ends().status;
+        assert_eq!(status.signal(), Some(number), "{name}: {status}");
+    }
+}
