@@ -98,3 +98,20 @@ fn a_peer_that_floods_a_closing_server_is_slowed_down() {
     serving.client().sends("x").expects("goodbye");
     assert_eq!(endings(&serving.stops(), "closed-by-handler"), 2);
 }
+
+#[test]
+fn a_later_refusal_does_not_cut_an_earlier_one_short() {
+    let server = ServerProcess::starts(&["--max-connections", "1"]);
+    let mut served = server.client();
+    served.sends("hello\r\n").expects("hello\r\n");
+
+    let mut early = server.client();
+    early.expects(FULL);
+    server.client().expects(FULL);
+
+    // A socket that is closed answers with a reset, at which the next one fails.
+    for _ in 0..3 {
+        early.sends("still here\r\n");
+    }
+    served.sends("more\r\n").expects("more\r\n");
+}
