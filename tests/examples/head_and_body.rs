@@ -32,8 +32,8 @@ impl Handler for Part {
 
         match arrived {
             Self::Head(head) => {
-                // The server's limit for a message also bounds this length.
-                let length: u16 = length(&head).ok_or("a head must be `length: NUMBER`, not 0")?;
+                // The server's limit for a message also bounds this length. 0 is an empty body.
+                let length: u16 = length(&head).ok_or("a head must be `length: NUMBER`")?;
                 chat.set_terminator(Terminator::from(u64::from(length)));
                 *self = Self::Body(Vec::new());
             }
@@ -51,7 +51,7 @@ fn length(head: &[u8]) -> Option<u16> {
     let is_number = digits.iter().all(u8::is_ascii_digit);
 
     let length = str::from_utf8(digits).ok()?.parse().ok()?;
-    (is_number && length > 0).then_some(length)
+    is_number.then_some(length)
 }
 
 fn main() -> Result<(), synchat::Error> {

@@ -64,8 +64,11 @@ fn a_head_says_how_long_its_body_is() {
         .sends("length: 5\r\n\r\nhellolength: 4\r\n\r\n\r\n\r\n")
         .expects("HELLO\r\n\r\n");
     client.sends("length: 2\r\n\r").sends("\nok").expects("OK");
+    client
+        .sends("length: 0\r\n\r\nlength: 1\r\n\r\na")
+        .expects("A");
 
-    for bad in ["length: 0", "length: +1", "length: 65536", "width: 1", ""] {
+    for bad in ["length: -0", "length: +1", "length: 65536", "width: 1", ""] {
         let mut client = Peer::connects(&address);
         client.sends(format!("{bad}\r\n\r\n")).expects_eof();
     }
