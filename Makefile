@@ -39,6 +39,7 @@ test: ## run all tests; needs a Rust toolchain and nothing else
 
 test-heavy: ## run the tests that need root; installs the tools that are missing, from Debian
 	tests/heavy/tools.sh
+	$(CARGO) check --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 	$(CARGO) test --locked --test heavy -- --test-threads=2
 
 lint: ## check the format, and deny all warnings, with and without the command line
@@ -48,6 +49,7 @@ lint: ## check the format, and deny all warnings, with and without the command l
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
 	$(CARGO) fmt --check --manifest-path tests/compare/Cargo.toml
 	$(CARGO) clippy --release $(COMPARE) --all-targets -- -D warnings
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --no-default-features
 

@@ -19,6 +19,7 @@ chroot coreutils
 timeout coreutils
 sysctl procps
 cc gcc
+c++ g++
 kill procps
 ss iproute2
 ip iproute2
