@@ -60,7 +60,7 @@ impl Output {
         self.path.as_deref()
     }
 
-    /// Returns whether lines can be written: the output is not a FIFO that nobody reads yet.
+    /// Returns true if lines can be written: the output is not a FIFO that nobody reads yet.
     pub(super) fn is_open(&self) -> bool {
         self.path.is_none() || self.lock().file.is_some()
     }
@@ -136,7 +136,7 @@ fn is_fifo(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
-/// Returns whether a FIFO could not be opened because nobody reads it. The path of a socket has the
+/// Returns true if a FIFO could not be opened because nobody reads it. The path of a socket has the
 /// same error.
 fn is_unread(path: &Path, error: &io::Error) -> bool {
     const ENXIO: i32 = 6;

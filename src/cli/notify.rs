@@ -112,7 +112,7 @@ impl Watchdog {
         self.trusted_until = self.trusted_until.max(now + time);
     }
 
-    /// Returns whether to send a sign of life now.
+    /// Returns true if to send a sign of life now.
     pub(crate) fn is_due(&mut self, heartbeat: u64, now: Instant) -> bool {
         if now < self.next {
             return false;
@@ -154,7 +154,7 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::Error::other("only Linux has abstract sockets"))
 }
 
-/// Returns whether the watchdog is meant for this process and not for its parent.
+/// Returns true if the watchdog is meant for this process and not for its parent.
 fn is_us(watched: Option<&OsStr>) -> bool {
     watched.is_none_or(|id| *id == *process::id().to_string())
 }

@@ -148,7 +148,7 @@ struct Pings<'a> {
 }
 
 impl Pings<'_> {
-    /// Notes the outcome of a line. Returns whether there is another line, after the pause before it.
+    /// Notes the outcome of a line. Returns true if there is another line, after the pause before it.
     fn note_outcome(&mut self, outcome: Result<Duration, Loss>) -> bool {
         let is_printed = lock(self.tally).add(self.number, outcome);
         self.number += 1;

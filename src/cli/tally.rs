@@ -67,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// Returns whether only the summary is printed.
+    /// Returns true if only the summary is printed.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -77,7 +77,7 @@ impl Tally {
         self.sent += 1;
     }
 
-    /// Notes the time of an echo, or why it was lost. Returns whether printing still works.
+    /// Notes the time of an echo, or why it was lost. Returns true if printing still works.
     pub(crate) fn add(&mut self, number: u64, outcome: Result<Duration, Loss>) -> bool {
         let line = match &outcome {
             Ok(time) => format!(

@@ -30,6 +30,9 @@ pub(super) struct SharedSocket {
 }
 
 impl SharedSocket {
+    /// How many descriptors of the socket this server has: the listener's and ours.
+    const DESCRIPTORS: usize = 2;
+
     pub(super) fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let socket = TcpStream::from(socket.try_clone_to_owned()?);
 
@@ -46,11 +49,6 @@ impl SharedSocket {
         self.socket.set_nonblocking(true)?;
         self.socket.set_read_timeout(Some(AT_MOST))
     }
-}
-
-impl SharedSocket {
-    /// How many descriptors of the socket this server has: the listener's and ours.
-    const DESCRIPTORS: usize = 2;
 
     /// Returns true if others have the socket, too, or could have it.
     pub(super) fn is_of_others(&self) -> bool {

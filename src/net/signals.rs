@@ -192,7 +192,7 @@ impl Drop for Signals {
     }
 }
 
-/// Returns whether a read ended because its time was up or a signal came.
+/// Returns true if a read ended because its time was up or a signal came.
 fn is_no_failure(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

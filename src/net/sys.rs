@@ -87,7 +87,7 @@ fn checked(result: c_int) -> io::Result<c_int> {
 }
 
 /// Waits until one of these descriptors can be read without blocking, has ended or has failed.
-/// Returns whether that is so.
+/// Returns true if so.
 ///
 /// It waits for at most this time, in steps of a millisecond. A signal handler ends the wait early.
 /// It fails if the kernel has no memory for it, and then it has not waited.
@@ -248,7 +248,7 @@ pub(super) fn end_standard_stream(stream: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Locks an open file or directory, if nobody else has it locked. Returns whether it has. The lock
+/// Locks an open file or directory, if nobody else has it locked. Returns true if it has. The lock
 /// ends when the descriptor is closed.
 ///
 /// `std` can lock files since Rust 1.89.
