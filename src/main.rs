@@ -130,6 +130,7 @@ fn server_options(settings: &Settings) -> ServerOptions {
         .max_per_address(settings.max_per_address)
         .request_queue_size(settings.backlog)
         .stack_size(settings.stack_size)
+        .spare_threads(settings.spare_threads)
         .grace(settings.grace)
         .limits(settings.limits.clone());
 

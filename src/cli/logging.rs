@@ -7,7 +7,6 @@
 use std::fmt;
 use std::panic;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::Duration;
 
 use log::Level;
@@ -90,13 +89,8 @@ fn reopen(output: &Output, log: &ArticleLogger) {
 
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
-        // The thread of a conversation has the name of its peer.
-        let thread = thread::current();
-        log::error!(
-            target: LOG_TARGET,
-            "panic: thread={} {panic}",
-            thread.name().unwrap_or("unnamed")
-        );
+        // The line has the number of the thread, so it belongs to the connection of that number.
+        log::error!(target: LOG_TARGET, "panic: {panic}");
 
         // A panic within a panic aborts the process, so the line must be written now. If the log
         // stands still, this thread waits for a second.

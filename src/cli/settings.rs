@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     /// `None` means never.
     pub(crate) report_interval: Option<Duration>,
     pub(crate) stack_size: usize,
+    pub(crate) spare_threads: usize,
     pub(crate) logging: Logging,
 }
 
@@ -73,6 +74,7 @@ impl Default for Settings {
             backlog: ServerOptions::DEFAULT_REQUEST_QUEUE_SIZE,
             socket_mode: None,
             stack_size: ServerOptions::DEFAULT_STACK_SIZE,
+            spare_threads: ServerOptions::DEFAULT_SPARE_THREADS,
 
             logging: Logging {
                 level: LevelFilter::Info,

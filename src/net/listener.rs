@@ -1,23 +1,30 @@
 //! A listening socket of either family.
 //!
-//! It does not block in `accept` but in `poll`, which also ends when the server must stop. Other ways
-//! to end a blocked `accept` do harm. A shutdown of the socket ends it for every process that shares
-//! it, and a connection to ourselves may not get through a full backlog.
+//! It waits in `poll`, which also ends when the server must stop. Other ways to end a blocked `accept`
+//! do harm. A shutdown of the socket ends it for every process that shares it, and a connection to
+//! ourselves may not get through a full backlog.
+//!
+//! While connections come all the time, it waits in `accept` instead, for 50 ms at most: then each
+//! costs one system call. A Linux kernel gives a new connection the options of the listening socket, so
+//! they are set there, once.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::address::Address;
 use super::peer::Peer;
 use super::shared_socket::{SharedSocket, leave_standard_streams};
+use super::socket_options::{GLANCE, set_socket_options};
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
 use super::unix_name;
 use super::unix_path::OwnedPath;
+use crate::conversation::Limits;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -28,6 +35,10 @@ pub(crate) struct Listener {
     socket: Socket,
     /// Somebody else has bound it, and can have kept it.
     shared: Option<SharedSocket>,
+    /// The last `accept` had a connection.
+    is_busy: AtomicBool,
+    /// The limits of each conversation.
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -39,7 +50,12 @@ enum Socket {
 impl Listener {
     /// Binds a socket and listens. `backlog` connections can wait to be accepted. The mode is for the
     /// path of a Unix socket.
-    pub(crate) fn bind(address: &Address, backlog: u32, mode: Option<u32>) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: &Address,
+        backlog: u32,
+        mode: Option<u32>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
                 (Socket::Tcp(bind_to_first(&address.resolve()?)?), None)
@@ -51,16 +67,22 @@ impl Listener {
                 let (listener, path) = OwnedPath::bind(path, mode)?;
                 (Socket::Unix(listener), Some(path))
             }
-            Address::Inherited => return Self::inherit(backlog),
+            Address::Inherited => return Self::inherit(backlog, limits),
         };
-        Self::new(socket, path, backlog)
+        let listener = Self::new(socket, path, backlog, limits)?;
+
+        // Nobody else has this socket, so its mode and its options are ours.
+        if let Ok(socket) = listener.as_fd().try_clone_to_owned() {
+            set_socket_options(&socket.into(), limits);
+        }
+        Ok(listener)
     }
 
     /// Takes over the listening socket on our standard input, and leaves an empty one.
-    fn inherit(backlog: u32) -> io::Result<Self> {
+    fn inherit(backlog: u32, limits: &Limits) -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
 
-        let listener = Self::take_over(stdin, backlog).map_err(|error| {
+        let listener = Self::take_over(stdin, backlog, limits).map_err(|error| {
             let problem = format!("standard input must be a bound or listening socket: {error}");
             io::Error::new(ErrorKind::Unsupported, problem)
         })?;
@@ -70,7 +92,11 @@ impl Listener {
     }
 
     /// Takes over a socket of either family that is bound already.
-    pub(crate) fn take_over(descriptor: OwnedFd, backlog: u32) -> io::Result<Self> {
+    pub(crate) fn take_over(
+        descriptor: OwnedFd,
+        backlog: u32,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         if !sys::is_stream(descriptor.as_fd())? {
             let problem = "this one is of datagrams or packets, and not a stream socket";
             return Err(io::Error::new(ErrorKind::Unsupported, problem));
@@ -87,14 +113,18 @@ impl Listener {
             Err(error) => return Err(error),
         };
 
-        let mut listener = Self::new(socket, None, backlog)?;
+        let mut listener = Self::new(socket, None, backlog, limits)?;
         listener.shared = Some(SharedSocket::new(listener.as_fd())?);
         Ok(listener)
     }
 
-    fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
+    fn new(
+        socket: Socket,
+        path: Option<OwnedPath>,
+        backlog: u32,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         sys::listen(socket.as_fd(), backlog)?;
-        socket.set_nonblocking(true)?;
         // Telnet sends urgent data. An echo sends back all data.
         let _ = sys::receive_urgent_data_inline(socket.as_fd());
 
@@ -102,6 +132,8 @@ impl Listener {
             _path: path,
             socket,
             shared: None,
+            is_busy: AtomicBool::new(false),
+            limits: limits.clone(),
         })
     }
 
@@ -126,8 +158,8 @@ impl Listener {
         }
     }
 
-    /// Accepts a connection that waits. If there is none, waits for one, for the order to stop or for
-    /// the timeout, and returns `None`. Call it again then.
+    /// Accepts a connection. If none waits, waits for one, for the order to stop or for the timeout, and
+    /// can return `None`. Call it again then.
     pub(crate) fn accept(
         &self,
         stop: &StopEvent,
@@ -137,22 +169,51 @@ impl Listener {
             shared.prepare_accept()?;
         }
 
-        match self.accept_one() {
-            Ok((stream, peer)) => {
-                if !self.socket.passes_on_options() {
-                    let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
-                }
-                // On some systems the new socket inherits the mode of the listener. If the mode
-                // cannot be changed, the connection is dead already.
-                let is_blocking = stream.socket().set_nonblocking(false);
-                Ok(is_blocking.is_ok().then_some((stream, peer)))
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)?;
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        // `accept` itself waits for a glance, and does not see the order to stop.
+        let may_wait_in_accept = self.is_busy.load(Ordering::Relaxed) && timeout >= GLANCE;
+        let has_one = may_wait_in_accept
+            || sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)? && !stop.is_set();
+        if !has_one {
+            return Ok(None);
         }
+        self.accept_ready()
+    }
+
+    /// Accepts a connection from the queue, without waiting. Returns `None` if none is there.
+    pub(crate) fn accept_queued(&self) -> io::Result<Option<(Stream, Peer)>> {
+        match sys::wait_readable([self.as_fd()], Duration::ZERO)? {
+            true => self.accept_ready(),
+            false => Ok(None),
+        }
+    }
+
+    /// Accepts a connection. If none is there, waits for a glance, and then returns `None`.
+    fn accept_ready(&self) -> io::Result<Option<(Stream, Peer)>> {
+        let accepted = match self.accept_one() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            accepted => Some(accepted?),
+        };
+        self.is_busy.store(accepted.is_some(), Ordering::Relaxed);
+        Ok(accepted.filter(|(stream, _)| self.prepare(stream).is_ok()))
+    }
+
+    /// Gives a new connection the options that it has not inherited. If its mode cannot be changed, the
+    /// connection is dead already.
+    fn prepare(&self, stream: &Stream) -> io::Result<()> {
+        if self.passes_on_options() {
+            return Ok(());
+        }
+
+        let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
+        set_socket_options(stream.socket(), &self.limits);
+        stream.socket().set_nonblocking(false)
+    }
+
+    /// Returns true if a new connection has the options of this socket, and these are ours.
+    fn passes_on_options(&self) -> bool {
+        const HAS_SUCH_A_KERNEL: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+        HAS_SUCH_A_KERNEL && matches!(self.socket, Socket::Tcp(_)) && self.shared.is_none()
     }
 
     fn accept_one(&self) -> io::Result<(Stream, Peer)> {
@@ -194,20 +255,6 @@ fn is_not_of_this_machine(error: &io::Error) -> bool {
     };
 
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
-}
-
-impl Socket {
-    /// Returns true if the sockets that it accepts inherit its options.
-    fn passes_on_options(&self) -> bool {
-        matches!(self, Self::Tcp(_)) && cfg!(any(target_os = "linux", target_os = "android"))
-    }
-
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.set_nonblocking(nonblocking),
-            Self::Unix(listener) => listener.set_nonblocking(nonblocking),
-        }
-    }
 }
 
 impl AsFd for Socket {

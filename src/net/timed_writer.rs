@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::deadlines::{OUR_FAULT, glance, is_no_failure};
+use super::deadlines::{OUR_FAULT, is_no_failure};
+use super::socket_options::glance;
 use super::sys;
 use crate::conversation::Limits;
 
@@ -28,10 +29,9 @@ impl<'a> TimedWriter<'a> {
     /// The most bytes that are written after the deadline: more than the kernel's buffers hold.
     const MOST_LATE: usize = 16 * 1024 * 1024;
 
-    /// Sets the socket's send timeout.
+    /// The socket must have its [options](super::set_socket_options).
     pub(crate) fn new(socket: &'a TcpStream, limits: &Limits) -> Self {
         let limit = limits.write_timeout;
-        let _ = socket.set_write_timeout(limit.map(|limit| glance(Some(limit))));
         Self { socket, limit }
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: accepts connections, and gives each a thread for its conversation.
+//! The accept loop: accepts connections, and gives each to a thread for its conversation.
 //!
 //! One blocking thread per connection is the simplest design that is concurrent. The kernel's
 //! scheduler is the event loop, and a conversation is ordinary code. The cost is about 14 KiB of
@@ -17,7 +17,7 @@ use super::listening::Listening;
 use super::open_connections::Connection;
 use super::place::Admitted;
 use super::refusal::Refusal;
-use super::session::serve;
+use super::worker::{Task, Workers};
 use crate::conversation::{Handler, guarded};
 use crate::error::Error;
 use crate::net::{Peer, Stream};
@@ -30,6 +30,7 @@ pub(super) struct AcceptLoop<'a, F> {
     listening: &'a Listening,
     pub(super) make_handler: Arc<F>,
     pub(super) door: Door,
+    workers: Workers<F>,
     /// The pauses after a failed `accept`.
     backoff: Backoff,
     /// The pauses after a thread that could not be started.
@@ -52,10 +53,17 @@ where
     F: Fn(&Peer) -> H + Send + Sync + 'static,
 {
     pub(super) fn new(listening: &'a Listening, door: Door, make_handler: F) -> Self {
+        let config = &listening.config;
+        let workers = Workers::new(
+            config.stack_size,
+            config.spare_threads,
+            config.limits.clone(),
+        );
         Self {
             listening,
             make_handler: Arc::new(make_handler),
             door,
+            workers,
             backoff: Backoff::default(),
             thread_backoff: Backoff::default(),
             no_threads: None,
@@ -71,6 +79,7 @@ where
         }
 
         let _ = guarded(|| self.accept_queued());
+        self.workers.close();
         Ok(())
     }
 
@@ -121,7 +130,7 @@ where
         // The other half of the grace period is for the conversations.
         let (started, most) = (Instant::now(), listening.config.grace / 2);
         while started.elapsed() <= most {
-            match listening.accept(Duration::ZERO) {
+            match listening.listener.accept_queued() {
                 Ok(Some((stream, peer))) => self.process_request(stream, peer),
                 Ok(None) => return,
                 Err(error) => match AcceptFailure::of(&error) {
@@ -133,48 +142,43 @@ where
         }
     }
 
-    /// Starts a conversation on its own thread, or refuses the connection.
+    /// Gives a connection to a thread, or refuses it.
     fn process_request(&mut self, stream: Stream, peer: Peer) {
         let listening = self.listening;
         let connection = Arc::new(Connection::from(stream));
-        let name = peer.to_string();
 
-        let started = match self.spares_an_attempt() {
+        let started = match self.has_no_thread() {
             true => Err(Refusal::NoThread),
             false => listening
                 .admit(Arc::clone(&connection), &peer)
-                .and_then(|admitted| self.start(admitted, peer, &name)),
+                .and_then(|admitted| self.start(admitted, peer.clone())),
         };
 
         if let Err(refusal) = started {
-            listening.refuse(&mut self.door, connection, &name, refusal);
+            listening.refuse(&mut self.door, connection, &peer, refusal);
         }
     }
 
-    /// Returns true if it is too early to try another thread.
-    fn spares_an_attempt(&self) -> bool {
+    /// Returns true if no thread is spare, and it is too early to try to start one.
+    fn has_no_thread(&self) -> bool {
         let registry = &self.listening.registry;
         self.no_threads.is_some_and(|short| {
-            registry.departed() == short.departed && Instant::now() < short.until
+            registry.departed() == short.departed
+                && Instant::now() < short.until
+                && !self.workers.has_spare()
         })
     }
 
-    /// Starts the thread of a connection.
-    fn start(&mut self, admitted: Admitted, peer: Peer, name: &str) -> Result<(), Refusal> {
-        let listening = self.listening;
-        let limits = listening.config.limits.clone();
-        let make_handler = Arc::clone(&self.make_handler);
+    /// Finds a thread for a connection.
+    fn start(&mut self, admitted: Admitted, peer: Peer) -> Result<(), Refusal> {
+        let task = Task {
+            admitted,
+            peer,
+            make_handler: Arc::clone(&self.make_handler),
+        };
 
-        // The thread gives its share of the closure back as soon as it has its handler.
-        let make_handler = move |peer: &Peer| make_handler(peer);
-        let serve = move || drop(serve(admitted, &peer, make_handler, &limits));
-        let spawned = thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(listening.config.stack_size)
-            .spawn(serve);
-
-        match spawned {
-            Ok(_) => {
+        match self.workers.carry_out(task) {
+            Ok(()) => {
                 self.no_threads = None;
                 self.thread_backoff.succeed(Instant::now);
                 Ok(())
@@ -189,7 +193,7 @@ where
                     now
                 };
                 // This connection has left its place. That does not free a thread.
-                let departed = listening.registry.departed();
+                let departed = self.listening.registry.departed();
                 self.no_threads = Some(NoThreads { until, departed });
                 Err(Refusal::NoThread)
             }

@@ -40,6 +40,7 @@ pub(super) struct Config {
     /// The mode of a Unix socket's path. `None` is the mode that the umask leaves.
     pub(super) socket_mode: Option<u32>,
     pub(super) stack_size: usize,
+    pub(super) spare_threads: usize,
     pub(super) grace: Duration,
     pub(super) limits: Limits,
     pub(super) verify_request: Arc<Verify>,
@@ -50,6 +51,7 @@ impl Config {
     pub(super) const MAX_CONNECTIONS: usize = 1024;
     pub(super) const BACKLOG: u32 = 4096;
     pub(super) const STACK_SIZE: usize = 128 * 1024;
+    pub(super) const SPARE_THREADS: usize = 64;
 
     /// Returns the most memory, in bytes, that this many connections need.
     pub(super) fn memory(&self, connections: usize) -> u64 {
@@ -68,6 +70,7 @@ impl Default for Config {
             backlog: Self::BACKLOG,
             socket_mode: None,
             stack_size: Self::STACK_SIZE,
+            spare_threads: Self::SPARE_THREADS,
             grace: Duration::from_secs(8),
             limits: Limits::default(),
             verify_request: Arc::new(|_| true),
@@ -85,6 +88,7 @@ impl fmt::Debug for Config {
             .field("backlog", &self.backlog)
             .field("socket_mode", &self.socket_mode)
             .field("stack_size", &self.stack_size)
+            .field("spare_threads", &self.spare_threads)
             .field("grace", &self.grace)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

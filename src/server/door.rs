@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::registry::Registry;
 use crate::conversation::guarded;
 use crate::log_target::SERVER;
+use crate::net::Peer;
 
 /// The accept loop's memory of the connections that it did not let in.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Door {
     pub(super) fn refuse(
         &mut self,
         connection: Arc<Connection>,
-        peer: &str,
+        peer: &Peer,
         refusal: Refusal,
         config: &Config,
         registry: &Registry,

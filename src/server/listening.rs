@@ -32,7 +32,7 @@ impl Listening {
     pub(super) fn bind(config: Config, address: &Address) -> Result<Self, Error> {
         let room = Room::within_capacity(&config)?;
 
-        Listener::bind(address, config.backlog, config.socket_mode)
+        Listener::bind(address, config.backlog, config.socket_mode, &config.limits)
             .and_then(|listener| Self::new(config, room, listener))
             .map_err(|source| Error::Bind {
                 address: address.clone(),
@@ -43,7 +43,7 @@ impl Listening {
     pub(super) fn take_over(config: Config, listener: OwnedFd) -> Result<Self, Error> {
         let room = Room::within_capacity(&config)?;
 
-        Listener::take_over(listener, config.backlog)
+        Listener::take_over(listener, config.backlog, &config.limits)
             .and_then(|listener| Self::new(config, room, listener))
             .map_err(|source| Error::Bind {
                 address: Address::Inherited,
@@ -111,7 +111,7 @@ impl Listening {
         &self,
         door: &mut Door,
         connection: Arc<Connection>,
-        peer: &str,
+        peer: &Peer,
         refusal: Refusal,
     ) {
         door.refuse(connection, peer, refusal, &self.config, &self.registry);

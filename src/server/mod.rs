@@ -4,17 +4,16 @@
 //!
 //! 1. `server.rs` is the server as a program sees it. `accept_loop.rs` accepts connections and starts
 //!    their threads. `listening.rs` is what both share.
-//! 2. `session.rs` is the life of one connection on its thread.
+//! 2. `worker.rs` is the thread of a connection, `spare_threads.rs` where it waits for the next one.
+//!    `session.rs` is the life of one connection.
 //! 3. `registry.rs` knows all open connections, and ends them; `open_connections.rs` is its table.
 //!    `place.rs` is the place of one connection.
-//! 4. `options.rs` is how you configure a server, `config.rs` the values that it makes.
+//! 4. `options.rs` is how you configure a server, `config.rs` the values. `ip_network.rs` is a range.
 //! 5. `capacity.rs` finds out how many connections the system can hold, with the folder `capacity`.
 //! 6. `door.rs` refuses connections: `refusal.rs` lists the reasons, `farewells.rs` lets the refused
 //!    peer read why, `rate_limited_log.rs` keeps a flood out of the log.
 //! 7. `accept_failure.rs` and `backoff.rs` decide what a failed `accept` means.
 //! 8. `report.rs` counts, `server_handle.rs` controls a server from other threads.
-//!
-//! `ip_network.rs` is a range of IP addresses.
 
 mod accept_failure;
 mod backoff;
@@ -26,20 +25,20 @@ mod config;
 
 mod capacity;
 mod report;
+mod spare_threads;
 
 mod open_connections;
 
+mod farewells;
 mod registry;
 
-mod place;
-
-mod farewells;
-
 mod door;
+mod place;
 mod server_handle;
-mod session;
 
 mod listening;
+mod session;
+mod worker;
 
 mod accept_loop;
 

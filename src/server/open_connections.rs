@@ -26,6 +26,8 @@ pub(super) struct OpenConnections {
     next: Key,
     /// How many connections have ended. A connection that ends before a wait begins ends that wait.
     pub(super) departed: u64,
+    /// How many threads wait for a change.
+    pub(super) waiters: usize,
     /// Until this time a place is about to become free: a peer has just been sent the end of its
     /// stream.
     pub(super) ending_until: Option<Instant>,

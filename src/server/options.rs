@@ -34,6 +34,8 @@ impl ServerOptions {
     pub const DEFAULT_REQUEST_QUEUE_SIZE: u32 = Config::BACKLOG;
     /// The default of [`stack_size`](Self::stack_size), in bytes. An echo touches 8 KiB.
     pub const DEFAULT_STACK_SIZE: usize = Config::STACK_SIZE;
+    /// The default of [`spare_threads`](Self::spare_threads).
+    pub const DEFAULT_SPARE_THREADS: usize = Config::SPARE_THREADS;
     /// The least [`stack_size`](Self::stack_size), in bytes. A thread that overflows its stack aborts
     /// the process.
     pub const LEAST_STACK_SIZE: usize = 64 * 1024;
@@ -125,6 +127,19 @@ impl ServerOptions {
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.0.stack_size = bytes.max(Self::LEAST_STACK_SIZE);
+        self
+    }
+
+    /// Sets how many threads can be spare. A thread that has ended its conversation waits some seconds
+    /// for the next one, because to start a thread is most of the cost of a connection. There are never
+    /// more threads than [`max_connections`](Self::max_connections). Default: 64. With 0, each
+    /// connection has a new thread.
+    ///
+    /// Your handler starts anew for each connection. Only a `thread_local!` of your own keeps its value
+    /// from one conversation of a thread to the next.
+    #[must_use]
+    pub fn spare_threads(mut self, threads: usize) -> Self {
+        self.0.spare_threads = threads;
         self
     }
 

@@ -106,6 +106,8 @@ impl Registry {
         let mut state = self.lock();
         let entry = state.leave(key);
 
+        let is_awaited = state.waiters > 0;
+
         // Every connection that has begun has an ending, also if its thread panics.
         let begun = entry.as_ref().filter(|entry| entry.has_begun);
         let of_panic = begun.map(|entry| Ending::of_panic(entry.connection.traffic.load()));
@@ -115,7 +117,10 @@ impl Registry {
         drop(state);
 
         drop(entry);
-        self.changed.notify_all();
+        // To notify nobody would be a system call.
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until a connection has ended, or the time is over.
@@ -127,8 +132,21 @@ impl Registry {
         let departed = state.departed;
         let unchanged = |state: &mut OpenConnections| state.departed == departed;
 
-        let waited = self.changed.wait_timeout_while(state, time, unchanged);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        self.wait_while(state, time, unchanged)
+    }
+
+    /// Waits for as long as the condition holds, or until the time is over.
+    fn wait_while<'a>(
+        &self,
+        mut state: MutexGuard<'a, OpenConnections>,
+        time: Duration,
+        condition: impl FnMut(&mut OpenConnections) -> bool,
+    ) -> MutexGuard<'a, OpenConnections> {
+        state.waiters += 1;
+        let waited = self.changed.wait_timeout_while(state, time, condition);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiters -= 1;
+        state
     }
 
     pub(super) fn count_refusal(&self, refusal: Refusal) {
@@ -178,10 +196,7 @@ impl Registry {
         let unchanged =
             |state: &mut OpenConnections| !self.stop.is_set() && state.departed == departed;
 
-        drop(
-            self.changed
-                .wait_timeout_while(self.lock(), timeout, unchanged),
-        );
+        drop(self.wait_while(self.lock(), timeout, unchanged));
     }
 
     /// Waits until all conversations have ended. After the grace period, ends the others by force.
@@ -197,8 +212,7 @@ impl Registry {
             }
 
             let has_open = |state: &mut OpenConnections| !state.open.is_empty();
-            let waited = self.changed.wait_timeout_while(state, patience, has_open);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_while(state, patience, has_open);
         }
         drop(state);
 

@@ -136,19 +136,18 @@ impl Server {
                 Ok(Some((stream, peer))) => {
                     let connection = Arc::new(Connection::from(stream));
                     return Ok(match self.listening.admit(Arc::clone(&connection), &peer) {
-                        Ok(admitted) => {
+                        Ok(mut admitted) => {
                             drop(connection);
                             Some(serve(
-                                admitted,
+                                &mut admitted,
                                 &peer,
                                 make_handler,
                                 &self.listening.config.limits,
                             ))
                         }
                         Err(refusal) => {
-                            let name = peer.to_string();
                             self.listening
-                                .refuse(&mut self.door(), connection, &name, refusal);
+                                .refuse(&mut self.door(), connection, &peer, refusal);
                             None
                         }
                     });

@@ -16,9 +16,9 @@ use crate::framing::Scanner;
 use crate::log_target::SESSION;
 use crate::net::{Deadlines, Peer, TimedWriter};
 
-/// Runs a conversation to its end, and gives the connection's place back.
+/// Runs a conversation to its end. The caller then gives the connection's place back.
 pub(super) fn serve<H: Handler>(
-    mut admitted: Admitted,
+    admitted: &mut Admitted,
     peer: &Peer,
     make_handler: impl FnOnce(&Peer) -> H,
     limits: &Limits,

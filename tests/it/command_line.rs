@@ -16,7 +16,7 @@ use crate::support::process::{
 };
 
 /// The variables of all options and of the address.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "SYNCHAT_ADDRESS",
     "SYNCHAT_ALLOW",
     "SYNCHAT_BACKLOG",
@@ -33,6 +33,7 @@ const VARIABLES: [&str; 21] = [
     "SYNCHAT_QUIET",
     "SYNCHAT_REPORT_INTERVAL",
     "SYNCHAT_SOCKET_MODE",
+    "SYNCHAT_SPARE_THREADS",
     "SYNCHAT_STACK_SIZE",
     "SYNCHAT_TERMINATOR",
     "SYNCHAT_TOO_LONG",
@@ -112,6 +113,7 @@ fn an_option_without_its_value_is_named() {
         ("--too-long", "close|discard"),
         ("--backlog", "N"),
         ("--stack-size", "BYTES"),
+        ("--spare-threads", "N"),
         ("--log-file", "PATH"),
         ("--log-time", "epoch|rfc3339|none"),
     ] {
@@ -306,7 +308,7 @@ fn a_variable_that_is_not_utf_8_is_named() {
 fn variables_set_what_flags_set() {
     let directory = Directory::new();
     let log = directory.at("log");
-    let variables: [(&str, OsString); 21] = [
+    let variables: [(&str, OsString); 22] = [
         ("SYNCHAT_ADDRESS", directory.socket("echo").into()),
         ("SYNCHAT_ALLOW", "10.0.0.0/8".into()),
         ("SYNCHAT_BACKLOG", "7".into()),
@@ -323,6 +325,7 @@ fn variables_set_what_flags_set() {
         ("SYNCHAT_QUIET", "0".into()),
         ("SYNCHAT_REPORT_INTERVAL", "50ms".into()),
         ("SYNCHAT_SOCKET_MODE", "0700".into()),
+        ("SYNCHAT_SPARE_THREADS", "2".into()),
         ("SYNCHAT_STACK_SIZE", "64KiB".into()),
         ("SYNCHAT_TERMINATOR", "lf".into()),
         ("SYNCHAT_TOO_LONG", "discard".into()),
@@ -446,6 +449,7 @@ fn help_describes_every_option_and_variable() {
         "--backlog N",
         "--socket-mode MODE",
         "--stack-size BYTES",
+        "--spare-threads N",
         "-v, --verbose",
         "-q, --quiet",
         "--log-file PATH",
@@ -480,7 +484,7 @@ fn the_short_help_has_a_line_for_each_option() {
     let help = printed(&run(&["-h"]));
     let lines = help.lines().filter(|line| line.starts_with("  -"));
     let rest = help.lines().filter(|line| line.starts_with("      --"));
-    assert_eq!(lines.count() + rest.count(), 23, "{help}");
+    assert_eq!(lines.count() + rest.count(), 24, "{help}");
     assert!(help.len() < printed(&run(&["--help"])).len());
 }
 

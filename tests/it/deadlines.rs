@@ -495,8 +495,7 @@ fn sleeps_of_connections(server: &ServerProcess) -> u64 {
     let status = |path: &Path| fs::read_to_string(path.join("status")).unwrap_or_default();
     threads
         .map(|thread| status(&thread.expect("it can be listed").path()))
-        // These threads are named after their peers.
-        .filter(|status| status.starts_with("Name:\t127.0.0.1:"))
+        .filter(|status| status.starts_with("Name:\tconnection\n"))
         .filter_map(|status| {
             let line = status
                 .lines()

@@ -34,6 +34,7 @@ mod shortage;
 mod shutdown;
 mod signals;
 mod sockets;
+mod spare_threads;
 mod time_limits;
 mod wire;
 mod words;

@@ -345,7 +345,7 @@ fn an_empty_variable_counts_as_unset() {
         .map(|(name, _)| name)
         .filter(|name| name.starts_with("SYNCHAT_"));
     let empty: BTreeMap<_, _> = variables.map(|name| (name, "")).collect();
-    assert_eq!(empty.len(), 21, "{empty:?}");
+    assert_eq!(empty.len(), 22, "{empty:?}");
 
     let mut command = synchat();
     command.envs(&empty).arg("--print-config");
@@ -411,7 +411,7 @@ fn the_settings_are_printed_with_their_sources() {
     );
     assert_eq!(of_source(&config, "environment"), ["SYNCHAT_GRACE=3s"]);
     let defaults = of_source(&config, "default");
-    assert_eq!(defaults.len(), 17, "{config}");
+    assert_eq!(defaults.len(), 18, "{config}");
     for line in [
         "SYNCHAT_MAX_MESSAGE=64KiB",
         "SYNCHAT_ALLOW=all",
