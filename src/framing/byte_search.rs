@@ -1,38 +1,35 @@
 //! Finds the first place of a byte in a slice, fast for near places and for far ones.
 //!
-//! Most messages are short. So the first 64 bytes are searched in the way that starts and ends
-//! fastest. It looks at eight bytes at a time in a plain integer, where a bit count gives the place. `std`'s
-//! vectorised `memchr` searches the rest. `memchr` is private to `std`, but reading up to a delimiter
-//! from a slice calls it. This takes 6 ns on 30-byte messages, where `memchr` alone takes 10, and
-//! runs at 16 GB/s on long ones.
-
-use std::io::BufRead;
-
-/// How many words are searched before `memchr` takes over.
-const NEAR: usize = 8;
+//! Blocks of 16 bytes that do not have the byte are skipped: of a block the compiler makes four vector
+//! instructions. In the block that has it, a bit count in a plain integer gives the place.
 
 /// Returns the number of bytes up to and including the first `byte`, if it is there.
 #[inline]
 pub(crate) fn skip_through(byte: u8, haystack: &[u8]) -> Option<usize> {
-    const LOW_BITS: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let wanted = u64::from_ne_bytes([byte; 8]);
-    let mut skipped = 0;
+    let (blocks, rest) = haystack.as_chunks::<16>();
 
-    for word in haystack.as_chunks().0.iter().take(NEAR) {
-        let difference = u64::from_le_bytes(*word) ^ wanted;
-        // A byte of `difference` is 0 where the bytes are equal. Subtracting 1 sets the high bit of
-        // each 0. The borrow can also set the bit of a byte above, so only the lowest bit is sure.
-        let zeros = difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS;
-        if zeros != 0 {
-            return Some(skipped + zeros.trailing_zeros() as usize / 8 + 1);
+    for (before, block) in blocks.iter().enumerate() {
+        let has_byte = |found, other: &u8| found | (*other == byte);
+        if block.iter().fold(false, has_byte) {
+            return Some(16 * before + place_in_block(byte, *block) + 1);
         }
-        skipped += word.len();
     }
 
-    let mut rest = &haystack[skipped..];
-    skipped += rest.skip_until(byte).unwrap_or(0);
-    (skipped > 0 && haystack[skipped - 1] == byte).then_some(skipped)
+    let place = rest.iter().position(|other| *other == byte)?;
+    Some(16 * blocks.len() + place + 1)
+}
+
+/// Returns the first place of a byte in a block that has it.
+#[inline]
+fn place_in_block(byte: u8, block: [u8; 16]) -> usize {
+    const LOW_BITS: u128 = u128::from_ne_bytes([0x01; 16]);
+    const HIGH_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
+
+    // A byte of `difference` is 0 where the bytes are equal. Subtracting 1 sets the high bit of each 0.
+    // The borrow can also set the bit of a byte above, so only the lowest bit is sure.
+    let difference = u128::from_le_bytes(block) ^ u128::from_ne_bytes([byte; 16]);
+    let zeros = difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS;
+    zeros.trailing_zeros() as usize / 8
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! possible beginning. Bytes that may belong to a terminator must be held back at the end of a
 //! chunk. They equal the needle's own first bytes, so the matcher keeps only their number.
 //!
-//! The cost comes if the needle begins with a byte that is frequent in the data, the search goes byte by
+//! The cost: if the needle begins with a byte that is frequent in the data, the search goes byte by
 //! byte, at about 1 ns each. A search for the needle's rarest byte (as in the `memchr` package's
 //! `memmem`) would be faster there, but one number could not carry its state over chunks.
 
@@ -98,45 +98,80 @@ impl Matcher {
     /// how many bytes of the chunk are used. Call it again with the rest.
     #[inline]
     pub(crate) fn feed(&mut self, chunk: &[u8]) -> (Data, usize) {
-        let held = self.held;
-        let needle = &*self.needle;
+        if self.held > 0 {
+            return self.feed_on(chunk);
+        }
 
-        // The automaton: the last `matched` bytes before `scanned` are the needle's first ones. It
-        // stops at the end of a match, at the end of the chunk, or as soon as no held byte can be
-        // part of a match any more.
-        let (mut scanned, mut matched) = (0, held);
-        while scanned < chunk.len() && matched < needle.len() && (held == 0 || matched > scanned) {
-            #[cfg(test)]
-            let before = scanned;
+        let Some(first) = skip_through(self.needle[0], chunk) else {
+            self.count_looks(chunk.len());
+            return (Data::Chunk(chunk.len()), chunk.len());
+        };
+        self.count_looks(first);
 
-            if matched == 0 {
-                let skipped = skip_through(needle[0], &chunk[scanned..]);
-                matched = usize::from(skipped.is_some());
-                scanned = skipped.map_or(chunk.len(), |skipped| scanned + skipped);
-            } else if chunk[scanned] == needle[matched] {
-                scanned += 1;
-                matched += 1;
-            } else {
-                matched = self.borders[matched - 1];
-            }
-
-            #[cfg(test)]
-            {
-                self.examined += (scanned - before).max(1) as u64;
+        // Nearly always the needle's other bytes follow, and are there.
+        let others = self.needle.len() - 1;
+        if let Some(next) = chunk.get(first..first + others) {
+            self.count_looks(others);
+            if next.iter().eq(&self.needle[1..]) {
+                self.held = self.needle.len();
+                return (Data::Chunk(first - 1), first + others);
             }
         }
 
         // A possible beginning of the needle at the end is held back.
-        if held == 0 {
-            self.held = matched;
-            (Data::Chunk(scanned - matched), scanned)
-        } else if matched > scanned {
+        let (scanned, matched) = self.run(chunk, first, 1);
+        self.held = matched;
+        (Data::Chunk(scanned - matched), scanned)
+    }
+
+    /// Goes on where a former chunk ended with a possible beginning of the needle.
+    fn feed_on(&mut self, chunk: &[u8]) -> (Data, usize) {
+        let held = self.held;
+        let (scanned, matched) = self.run(chunk, 0, held);
+
+        if matched > scanned {
             self.held = matched;
             (Data::Held(held + scanned - matched), scanned)
         } else {
             // The held bytes are reported first, by themselves. The next call scans the chunk again.
             self.held = 0;
             (Data::Held(held), 0)
+        }
+    }
+
+    /// Runs the automaton: the last `matched` bytes before `scanned` are the needle's first ones. It
+    /// stops at the end of a match, at the end of the chunk, or as soon as no held byte can be part of
+    /// a match any more. Returns its state then.
+    #[inline(never)]
+    fn run(&mut self, chunk: &[u8], mut scanned: usize, mut matched: usize) -> (usize, usize) {
+        let held = self.held;
+
+        while scanned < chunk.len()
+            && matched < self.needle.len()
+            && (held == 0 || matched > scanned)
+        {
+            let before = scanned;
+            if matched == 0 {
+                let skipped = skip_through(self.needle[0], &chunk[scanned..]);
+                matched = usize::from(skipped.is_some());
+                scanned = skipped.map_or(chunk.len(), |skipped| scanned + skipped);
+            } else if chunk[scanned] == self.needle[matched] {
+                scanned += 1;
+                matched += 1;
+            } else {
+                matched = self.borders[matched - 1];
+            }
+            self.count_looks((scanned - before).max(1));
+        }
+        (scanned, matched)
+    }
+
+    /// Counts looks at bytes, for a test.
+    #[inline]
+    fn count_looks(&mut self, _looks: usize) {
+        #[cfg(test)]
+        {
+            self.examined += _looks as u64;
         }
     }
 }

@@ -153,10 +153,20 @@ impl<R: Read> Scanner<R> {
     /// Returns the next event in the bytes at hand, or `None` if it needs [`fill`](Self::fill).
     ///
     /// After the end of the stream it always returns [`Event::Eof`].
-    #[inline]
+    // Every second event is the end of a message. This part is small, so that it costs no call.
+    #[inline(always)]
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.input.consume(mem::take(&mut self.lent));
 
+        match self.is_whole {
+            true => Some(self.end_message()),
+            false => self.search(),
+        }
+    }
+
+    /// Returns the next event of a message that was not complete before.
+    #[inline(never)]
+    fn search(&mut self) -> Option<Event<'_>> {
         loop {
             if self.is_whole {
                 return Some(self.end_message());
@@ -165,15 +175,21 @@ impl<R: Read> Scanner<R> {
             // How many bytes are surely data, and how much of the chunk does that use up?
             let chunk = self.input.chunk();
             let has_end = !matches!(self.awaited, Awaited::Nothing);
-            let (data, used) = match &mut self.awaited {
+            let (data, used) = match self.awaited {
+                Awaited::Match if !chunk.is_empty() => {
+                    let fed = self.matcher.feed(chunk);
+                    self.is_whole = self.matcher.has_match();
+                    fed
+                }
                 // An empty message needs no input.
                 Awaited::Count(0) => {
                     self.empty_in_a_row += 1;
                     (self.awaited, self.is_whole) = (Awaited::Nothing, true);
                     continue;
                 }
-                _ if chunk.is_empty() && !self.at_end => return None,
-                _ if chunk.is_empty() => match self.matcher.release() {
+                Awaited::Count(_) | Awaited::Nothing if !chunk.is_empty() => self.take_chunk(),
+                _ if !self.at_end => return None,
+                _ => match self.matcher.release() {
                     0 => {
                         let unterminated = self.message.length;
                         return Some(Event::Eof { unterminated });
@@ -181,22 +197,6 @@ impl<R: Read> Scanner<R> {
                     // No more can come, so the held bytes were data.
                     held => (Data::Held(held), 0),
                 },
-                Awaited::Match => {
-                    let fed = self.matcher.feed(chunk);
-                    self.is_whole = self.matcher.has_match();
-                    fed
-                }
-                Awaited::Count(left) => {
-                    let most = usize::try_from(*left).unwrap_or(usize::MAX);
-                    let taken = chunk.len().min(most);
-                    *left -= taken as u64;
-                    if *left == 0 {
-                        // A count holds for one message.
-                        (self.awaited, self.is_whole) = (Awaited::Nothing, true);
-                    }
-                    (Data::Chunk(taken), taken)
-                }
-                Awaited::Nothing => (Data::Chunk(chunk.len()), chunk.len()),
             };
 
             // Without a terminator there is no message that could be too long.
@@ -224,8 +224,26 @@ impl<R: Read> Scanner<R> {
         }
     }
 
+    /// Takes data without a search: up to the count, or all of the chunk.
+    #[inline(never)]
+    fn take_chunk(&mut self) -> (Data, usize) {
+        let chunk = self.input.chunk();
+        let Awaited::Count(left) = &mut self.awaited else {
+            return (Data::Chunk(chunk.len()), chunk.len());
+        };
+
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        let taken = chunk.len().min(most);
+        *left -= taken as u64;
+        if *left == 0 {
+            // A count holds for one message.
+            (self.awaited, self.is_whole) = (Awaited::Nothing, true);
+        }
+        (Data::Chunk(taken), taken)
+    }
+
     /// Goes on to the next message.
-    #[inline]
+    #[inline(always)]
     fn end_message(&mut self) -> Event<'static> {
         self.matcher.reset();
         self.is_whole = false;
