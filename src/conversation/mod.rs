@@ -10,8 +10,8 @@
 //! 6. `limits.rs` has every limit of a conversation, and why it has that number.
 //!
 //! Smaller parts: `traffic.rs` counts messages and bytes, `excerpt.rs` makes a peer's bytes safe to
-//! log, `yielding.rs` lets other threads run after a reply, `guard.rs` catches the panics of foreign
-//! code, `names.rs` gives the variants of an enum fixed names.
+//! log, `guard.rs` catches the panics of foreign code, `names.rs` gives the variants of an enum fixed
+//! names.
 //!
 //! ```text
 //! Scanner ─▶ run ─▶ Handler ─▶ Chat ─▶ OutputQueue ─▶ any Write
@@ -36,7 +36,6 @@ mod close_reason;
 
 mod chat;
 mod handler;
-mod yielding;
 
 mod run;
 

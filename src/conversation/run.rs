@@ -20,7 +20,6 @@ use super::handler::Handler;
 use super::limits::{Limits, TooLong};
 use super::output_queue::DrainError;
 use super::traffic::Traffic;
-use super::yielding::Yielding;
 use crate::framing::{Event, Scanner, Terminator};
 use crate::log_target::CONVERSATION;
 
@@ -89,7 +88,6 @@ pub(crate) struct Conversation<'a, R, W, F> {
     writer: W,
     /// Waits for input.
     filler: F,
-    yielding: Yielding,
     limits: &'a Limits,
     pub(crate) traffic: Traffic,
 }
@@ -101,7 +99,6 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
             chat: Chat::default(),
             writer,
             filler,
-            yielding: Yielding::default(),
             limits,
             traffic: Traffic::default(),
         }
@@ -109,6 +106,7 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
 
     /// Calls the handler until the conversation ends, and sends all output that can still be sent.
     /// The caller must call `handle_close`.
+    #[inline(never)]
     pub(crate) fn talk<H: Handler + ?Sized>(&mut self, handler: &mut H) -> CloseReason {
         let Err(mut reason) = self.run(handler);
 
@@ -215,9 +213,7 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
     #[inline]
     fn wait_for_input(&mut self) -> Result<(), CloseReason> {
         // Never sleep on unsent replies.
-        if self.flush()? {
-            self.yielding.after_reply();
-        }
+        self.flush()?;
 
         let bytes = self.filler.fill(&mut self.scanner, &self.traffic)?;
         log::trace!(target: CONVERSATION, "read: bytes={bytes}");
@@ -225,9 +221,9 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
         Ok(())
     }
 
-    /// Sends everything that is queued. Returns false if nothing was.
+    /// Sends everything that is queued.
     #[inline]
-    fn flush(&mut self) -> Result<bool, DrainError> {
+    fn flush(&mut self) -> Result<(), DrainError> {
         let before = self.traffic.bytes_out;
 
         let drained = self
@@ -239,7 +235,7 @@ impl<'a, R: Read, W: Write, F: FillScanner<R>> Conversation<'a, R, W, F> {
         if bytes > 0 {
             log::trace!(target: CONVERSATION, "written: bytes={bytes}");
         }
-        drained.map(|()| bytes > 0)
+        drained
     }
 
     /// Sends the output that was pushed before the handler panicked, if the peer still takes it.

@@ -5,7 +5,7 @@
 //! 1. `server.rs` is the server as a program sees it. `accept_loop.rs` accepts connections and starts
 //!    their threads. `listening.rs` is what both share.
 //! 2. `worker.rs` is the thread of a connection, `spare_threads.rs` where it waits for the next one.
-//!    `session.rs` is the life of one connection.
+//!    `session.rs` is the life of one connection. `yielding.rs` decides when threads make way.
 //! 3. `registry.rs` knows all open connections, and ends them; `open_connections.rs` is its table.
 //!    `place.rs` is the place of one connection.
 //! 4. `options.rs` is how you configure a server, `config.rs` the values. `ip_network.rs` is a range.
@@ -26,6 +26,7 @@ mod config;
 mod capacity;
 mod report;
 mod spare_threads;
+mod yielding;
 
 mod open_connections;
 

@@ -8,6 +8,7 @@ use super::open_connections::{Connection, Key};
 use super::refusal::Refusal;
 use super::registry::Registry;
 use super::report::Ending;
+use super::yielding::Yielding;
 use crate::net::{Peer, StopEvent};
 
 /// A connection that has a place.
@@ -56,6 +57,10 @@ impl Admitted {
     /// Returns the order at which the conversation must end.
     pub(super) fn stop_event(&self) -> &StopEvent {
         self.place.registry.stop_event()
+    }
+
+    pub(super) fn yielding(&self) -> &Yielding {
+        self.place.registry.yielding()
     }
 
     /// Counts the connection as accepted. From here on it will have an ending.

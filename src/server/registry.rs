@@ -15,6 +15,7 @@ use super::ip_network::IpNetwork;
 use super::open_connections::{Connection, Entry, Key, OpenConnections};
 use super::refusal::Refusal;
 use super::report::{Ending, Report};
+use super::yielding::Yielding;
 use crate::log_target::SERVER;
 use crate::net::StopEvent;
 
@@ -26,6 +27,8 @@ pub(super) struct Registry {
     changed: Condvar,
     /// Once it is set, conversations answer the input that has arrived, and end.
     stop: StopEvent,
+    /// Decides whether conversations yield.
+    yielding: Yielding,
     /// Counts the turns of the accept loop.
     heartbeat: AtomicU64,
 }
@@ -43,6 +46,7 @@ impl Registry {
             state: Mutex::default(),
             changed: Condvar::new(),
             stop: StopEvent::new()?,
+            yielding: Yielding::default(),
             heartbeat: AtomicU64::new(0),
         })
     }
@@ -170,6 +174,10 @@ impl Registry {
     /// Returns the event of [`stop`](Self::stop).
     pub(super) fn stop_event(&self) -> &StopEvent {
         &self.stop
+    }
+
+    pub(super) fn yielding(&self) -> &Yielding {
+        &self.yielding
     }
 
     /// Begins a turn of the accept loop. Returns the number of connections that have ended, for

@@ -59,6 +59,7 @@ impl<T> SpareThreads<T> {
 
     /// Makes the thread of this seat spare. Returns false if enough threads wait, or none may. Otherwise
     /// it must [wait](Self::wait) next.
+    #[inline(never)]
     pub(super) fn join(&self, seat: &Arc<Seat<T>>) -> bool {
         match &mut *lock(&self.waiting) {
             Some(waiting) if waiting.len() < self.most => {
@@ -70,6 +71,7 @@ impl<T> SpareThreads<T> {
     }
 
     /// Waits for work, on the thread of this seat. Returns `None` if the thread must end.
+    #[inline(never)]
     pub(super) fn wait(&self, seat: &Arc<Seat<T>>) -> Option<T> {
         let until = Instant::now() + Self::PATIENCE;
 

@@ -77,26 +77,24 @@ where
     /// conversation to the next.
     fn work(&self, first: Task<F>) {
         let seat = Seat::of_this_thread();
-        let mut next = Some(first);
+        let mut task = first;
 
-        while let Some(task) = next {
-            let Task {
-                mut admitted,
-                peer,
-                make_handler,
-            } = task;
+        loop {
             // The closure is given back as soon as there is a handler.
-            serve(
-                &mut admitted,
-                &peer,
-                move |peer: &Peer| make_handler(peer),
-                &self.limits,
-            );
+            let make_handler = task.make_handler;
+            let make_handler = move |peer: &Peer| make_handler(peer);
+            serve(&mut task.admitted, &task.peer, make_handler, &self.limits);
 
             // In this order, the next connection that gets the place finds the thread, too.
             let is_spare = self.spare_threads.join(&seat);
-            drop(admitted);
-            next = is_spare.then(|| self.spare_threads.wait(&seat)).flatten();
+            drop(task.admitted);
+            if !is_spare {
+                return;
+            }
+            match self.spare_threads.wait(&seat) {
+                Some(next) => task = next,
+                None => return,
+            }
         }
     }
 }

@@ -371,9 +371,13 @@ fn yielding_stops_where_it_costs_time_slices() {
     let mut client = server.client();
     client.sends("first\r\n").expects("first\r\n");
     let injection = Injection::into(&server, Threads::All, "sched_yield:delay_exit=4000");
-    for _ in 0..300 {
+    let (started, mut replies) = (Instant::now(), 0);
+    while started.elapsed() < Duration::from_secs(3) {
         client.sends("hello\r\n").expects("hello\r\n");
+        replies += 1;
     }
     let slices = injection.ends();
-    assert!((5..=50).contains(&slices), "{slices}");
+    // It tries, finds out, and leaves it alone.
+    assert!((5..=200).contains(&slices), "{slices} in {replies} replies");
+    assert!(slices * 10 < replies, "{slices} in {replies} replies");
 }
