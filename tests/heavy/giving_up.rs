@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::process::{ServerProcess, eventually, number};
-use crate::system::{Injection, Stopped, Threads, assert_serves, runs, tool};
+use crate::system::{Injection, Stopped, Threads, runs, tool};
 
 #[test]
 fn thousands_who_wait_do_not_keep_a_stopped_server_listening() {
