@@ -70,6 +70,23 @@ impl Chat {
         Ok(())
     }
 
+    /// Queues all bytes of a buffer and leaves it empty, as [`Vec::append`] does, behind everything that
+    /// was pushed before. If nothing is queued, it gives you another buffer instead of copying.
+    ///
+    /// # Errors
+    ///
+    /// [`PushAfterClose`]. The buffer is as it was.
+    #[inline]
+    pub fn append(&mut self, data: &mut Vec<u8>) -> Result<(), PushAfterClose> {
+        if self.is_closing {
+            return Err(PushAfterClose);
+        }
+
+        log::debug!(target: CONVERSATION, "sending: [{}]", Excerpt(data));
+        self.queue.append(data);
+        Ok(())
+    }
+
     /// Queues a producer, behind everything that was pushed before.
     ///
     /// Until the producer is at its end, the conversation only writes and does not read.

@@ -68,6 +68,19 @@ impl OutputQueue {
         }
     }
 
+    /// Appends bytes, and leaves their buffer empty. If nothing is queued, and the buffer has at least as
+    /// much room as ours, the two change places, and no byte is copied.
+    #[inline]
+    pub(super) fn append(&mut self, bytes: &mut Vec<u8>) {
+        if self.size > 0 || bytes.capacity() < self.ready.capacity() {
+            self.push(bytes);
+            bytes.clear();
+        } else {
+            self.size = bytes.len();
+            mem::swap(&mut self.ready, bytes);
+        }
+    }
+
     /// Appends a producer.
     pub(super) fn push_with_producer(&mut self, producer: Box<dyn Producer>) {
         self.size += Self::PRODUCER_SIZE;

@@ -42,13 +42,13 @@ impl Echo {
         chat.set_terminator(self.terminator.clone());
     }
 
+    #[inline]
     fn send_data(&mut self, chat: &mut Chat) -> HandlerResult {
         if let Terminator::Bytes(terminator) = &self.terminator {
             self.ibuffer.extend_from_slice(terminator);
         }
 
-        chat.push(&self.ibuffer)?;
-        self.ibuffer.clear();
+        chat.append(&mut self.ibuffer)?;
         Ok(())
     }
 

@@ -106,6 +106,43 @@ fn o1_wire_order_is_push_order() {
 }
 
 #[test]
+fn o1_an_appended_buffer_is_sent_in_its_place_and_left_empty() {
+    // Each round begins with an empty queue, and with another buffer: larger, smaller, empty.
+    let sizes = [1, 5000, 10, 0, 5000, 5001];
+    let rounds = sizes.map(|_| &b";"[..]);
+    let (mut output, mut expected) = (Vec::new(), Vec::new());
+    let mut buffer = Vec::new();
+    talk(Chunks::new(rounds), &mut output, |number, chat| {
+        let filled = vec![b'a' + number as u8; sizes[number]];
+        for _ in 0..3 {
+            buffer.extend_from_slice(&filled);
+            chat.append(&mut buffer)?;
+            assert!(buffer.is_empty());
+            chat.push("|")?;
+            expected.extend([&filled[..], b"|"].concat());
+        }
+        chat.push_with_producer(SimpleProducer::new("made", 4))?;
+        buffer.extend_from_slice(&filled);
+        chat.append(&mut buffer)?;
+        assert!(buffer.is_empty());
+        expected.extend([b"made", &filled[..]].concat());
+        Ok(())
+    });
+    assert!(output == expected, "{}", output.escape_ascii());
+}
+
+#[test]
+fn an_append_after_the_close_leaves_the_buffer_as_it_was() {
+    talk(&b";"[..], io::sink(), |_, chat| {
+        chat.close_when_done();
+        let mut buffer = b"late".to_vec();
+        assert_eq!(chat.append(&mut buffer), Err(PushAfterClose));
+        assert_eq!(buffer, b"late");
+        Ok(())
+    });
+}
+
+#[test]
 fn o2_a_producer_is_asked_only_at_the_head_of_the_queue() {
     let calls = Calls::default();
     talk(&b";"[..], calls.writer(), |_, chat| {
