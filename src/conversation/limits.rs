@@ -19,9 +19,9 @@ pub struct Limits {
     pub max_message: u64,
     /// The policy for a longer message. Default: [`TooLong::Close`].
     pub too_long: TooLong,
-    /// The size of a read, in bytes. Default: 64 KiB less 256 bytes; asynchat's `ac_in_buffer_size`
-    /// is 64 KiB. A connection uses memory only for what it receives: with short lines it touches one
-    /// page.
+    /// The largest size of a read, in bytes. The first one has 1 KiB, and the size grows eightfold when
+    /// a read fills the buffer. Default: 64 KiB less 256 bytes; asynchat's `ac_in_buffer_size` is
+    /// 64 KiB.
     pub input_buffer: NonZeroUsize,
     /// How many bytes of output can be queued while input is at hand. When there are more, the
     /// conversation stops reading and waits for its peer. The pushes of the last callback come on

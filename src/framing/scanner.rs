@@ -106,6 +106,7 @@ struct Message {
 
 impl<R: Read> Scanner<R> {
     /// Returns a scanner without terminator and without limit, which reads up to 64 KiB at a time.
+    /// The buffer is small at first, and grows when a read fills it.
     pub fn new(reader: R) -> Self {
         Self::with_capacity(READ_SIZE, u64::MAX, reader)
     }

@@ -1,8 +1,7 @@
 //! A connected stream socket: TCP over IPv4 and IPv6, or a Unix socket.
 //!
 //! The same system calls read, write and shut down a stream socket of every family. So the descriptor
-//! of a Unix stream is moved into a `TcpStream` once it is connected. A wrapper of our own around both
-//! would cost memory: a `BufReader` reads into `std`'s own types without zeroing its 64 KiB first.
+//! of a Unix stream is moved into a `TcpStream` once it is connected.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

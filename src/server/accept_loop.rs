@@ -1,7 +1,7 @@
 //! The accept loop: accepts connections, and gives each to a thread for its conversation.
 //!
 //! One blocking thread per connection is the simplest design that is concurrent. The kernel's
-//! scheduler is the event loop, and a conversation is ordinary code. The cost is about 14 KiB of
+//! scheduler is the event loop, and a conversation is ordinary code. The cost is about 11 KiB of
 //! resident memory per connection and a context switch per message. This is right for some thousand
 //! connections, and wrong for a hundred thousand.
 
