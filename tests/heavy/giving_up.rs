@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::process::{ServerProcess, eventually, number};
-use crate::system::{Injection, Stopped, Threads, runs, tool};
+use crate::system::{Injection, Stopped, Threads, assert_serves, runs, tool};
 
 #[test]
 fn thousands_who_wait_do_not_keep_a_stopped_server_listening() {
@@ -40,6 +40,26 @@ fn thousands_who_wait_do_not_keep_a_stopped_server_listening() {
     assert!(took < Duration::from_secs(4), "it has ended after {took:?}");
     assert!(injection.ends() > 0);
     drop(waiting);
+}
+
+#[test]
+fn a_spare_thread_serves_where_no_other_can_be_had() {
+    let server = ServerProcess::starts(&[]);
+    assert_serves(&server);
+
+    let injection = Injection::into(&server, Threads::Main, "clone3,clone:error=EAGAIN");
+    let mut is_served = || {
+        let mut client = server.client();
+        let _ = client.tries_to_send("hello\r\n");
+        let mut first = [0];
+        client.read(&mut first).is_ok_and(|_| first == *b"h")
+    };
+    // A client that comes before the thread of the last one is spare is refused.
+    for _ in 0..20 {
+        eventually("the spare thread serves", &mut is_served);
+    }
+    injection.ends();
+    assert_serves(&server);
 }
 
 #[test]

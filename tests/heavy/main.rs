@@ -15,6 +15,7 @@ mod blame;
 mod book_keeping;
 mod deploy;
 mod disks;
+mod economy;
 mod faults;
 mod giving_up;
 mod limits;

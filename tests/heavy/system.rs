@@ -163,11 +163,22 @@ impl Injection {
     /// Makes calls fail or take long. `inject` has the words of `strace -e inject=…`.
     #[track_caller]
     pub(crate) fn into(server: &ServerProcess, threads: Threads, inject: &str) -> Self {
-        let trace = Directory::new();
         let calls = inject.split(':').next().expect("split gives something");
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={inject}"));
+        Self::attach(server, threads, &["-e", &trace, "-e", &inject])
+    }
+
+    /// Lets all calls of all threads be, and notes them.
+    #[track_caller]
+    pub(crate) fn of_nothing(server: &ServerProcess) -> Self {
+        Self::attach(server, Threads::All, &[])
+    }
+
+    #[track_caller]
+    fn attach(server: &ServerProcess, threads: Threads, options: &[&str]) -> Self {
+        let trace = Directory::new();
         let mut command = tool("strace");
-        command.args(["-qq", "-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={inject}"), "-o"]);
+        command.arg("-qq").args(options).arg("-o");
         command.arg(trace.at("trace"));
         if threads == Threads::All {
             command.arg("-f");
@@ -211,6 +222,21 @@ impl Injection {
     pub(crate) fn ends(mut self) -> usize {
         self.detach();
         self.failures()
+    }
+
+    /// Ends it, and returns how often each call was made. A call that was interrupted counts once.
+    pub(crate) fn calls(mut self) -> BTreeMap<String, usize> {
+        self.detach();
+        let trace = fs::read_to_string(self.trace.at("trace")).expect("strace has written it");
+
+        let mut calls = BTreeMap::new();
+        for line in trace.lines() {
+            let call = line.split_whitespace().nth(1).unwrap_or_default();
+            if let Some((name, _)) = call.split_once('(') {
+                *calls.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        calls
     }
 
     /// Asks strace to end, so that it lets the server go unharmed.

@@ -24,8 +24,8 @@ pub struct Entry {
 
 /// The way to build or run a server.
 enum Made {
-    /// The project's own server, built before.
-    Synchat,
+    /// The project's own server, built before, and further arguments.
+    Synchat(&'static [&'static str]),
     /// A program of this package, the packages that it uses, and its arguments.
     Rust(
         &'static str,
@@ -44,7 +44,14 @@ enum Made {
 
 /// All servers. The others are compared with the first.
 pub const ENTRIES: &[Entry] = &[
-    entry("synchat", "synchat", Threads, Made::Synchat, "src"),
+    entry("synchat", "synchat", Threads, Made::Synchat(&[]), "src"),
+    entry(
+        "synchat-new",
+        "synchat, a new thread per client",
+        Threads,
+        Made::Synchat(&["--spare-threads=0"]),
+        "src",
+    ),
     entry("c", "C, pthreads", Threads, Made::C(&[]), "peers/twin.c"),
     entry(
         "c-yield",
@@ -254,14 +261,14 @@ impl Entry {
         let owned = |arguments: &[&str]| arguments.iter().map(|&a| a.to_owned()).collect();
 
         match self.made {
-            Made::Synchat => {
+            Made::Synchat(arguments) => {
                 let version = first_line(Command::new(&places.synchat).arg("--version"))?;
+                let most = format!("--max-connections={}", places.connections);
+                let arguments = ["--quiet", &most]
+                    .into_iter()
+                    .chain(arguments.iter().copied());
                 Ok(Program {
-                    after: vec![
-                        "--quiet".to_owned(),
-                        "--max-connections".to_owned(),
-                        places.connections.to_string(),
-                    ],
+                    after: arguments.map(str::to_owned).collect(),
                     ..program(&places.synchat, version)
                 })
             }
