@@ -1,24 +1,23 @@
 //! A listening socket of either family.
 //!
-//! It waits in `poll`, which also ends when the server must stop. Other ways to end a blocked `accept`
-//! do harm. A shutdown of the socket ends it for every process that shares it, and a connection to
-//! ourselves may not get through a full backlog.
+//! It does not block in `accept` but in `poll`, which also ends when the server must stop. Other ways
+//! to end a blocked `accept` do harm. A shutdown of the socket ends it for every process that shares
+//! it, and a connection to ourselves may not get through a full backlog. A time limit alone does not
+//! end it either: `std` begins again after each signal.
 //!
-//! While connections come all the time, it waits in `accept` instead, for 50 ms at most: then each
-//! costs one system call. A Linux kernel gives a new connection the options of the listening socket, so
-//! they are set there, once.
+//! A Linux kernel gives a new connection the options of the listening socket, so they are set there,
+//! once.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::address::Address;
 use super::peer::Peer;
 use super::shared_socket::{SharedSocket, leave_standard_streams};
-use super::socket_options::{GLANCE, set_socket_options};
+use super::socket_options::set_socket_options;
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
@@ -35,8 +34,6 @@ pub(crate) struct Listener {
     socket: Socket,
     /// Somebody else has bound it, and can have kept it.
     shared: Option<SharedSocket>,
-    /// The last `accept` had a connection.
-    is_busy: AtomicBool,
     /// The limits of each conversation.
     limits: Limits,
 }
@@ -71,7 +68,7 @@ impl Listener {
         };
         let listener = Self::new(socket, path, backlog, limits)?;
 
-        // Nobody else has this socket, so its mode and its options are ours.
+        // Nobody else has this socket, so its options are ours.
         if let Ok(socket) = listener.as_fd().try_clone_to_owned() {
             set_socket_options(&socket.into(), limits);
         }
@@ -125,6 +122,10 @@ impl Listener {
         limits: &Limits,
     ) -> io::Result<Self> {
         sys::listen(socket.as_fd(), backlog)?;
+        match &socket {
+            Socket::Tcp(listener) => listener.set_nonblocking(true)?,
+            Socket::Unix(listener) => listener.set_nonblocking(true)?,
+        }
         // Telnet sends urgent data. An echo sends back all data.
         let _ = sys::receive_urgent_data_inline(socket.as_fd());
 
@@ -132,7 +133,6 @@ impl Listener {
             _path: path,
             socket,
             shared: None,
-            is_busy: AtomicBool::new(false),
             limits: limits.clone(),
         })
     }
@@ -169,32 +169,26 @@ impl Listener {
             shared.prepare_accept()?;
         }
 
-        // `accept` itself waits for a glance, and does not see the order to stop.
-        let may_wait_in_accept = self.is_busy.load(Ordering::Relaxed) && timeout >= GLANCE;
-        let has_one = may_wait_in_accept
-            || sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)? && !stop.is_set();
-        if !has_one {
-            return Ok(None);
-        }
-        self.accept_ready()
-    }
-
-    /// Accepts a connection from the queue, without waiting. Returns `None` if none is there.
-    pub(crate) fn accept_queued(&self) -> io::Result<Option<(Stream, Peer)>> {
-        match sys::wait_readable([self.as_fd()], Duration::ZERO)? {
+        match sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)? && !stop.is_set() {
             true => self.accept_ready(),
             false => Ok(None),
         }
     }
 
-    /// Accepts a connection. If none is there, waits for a glance, and then returns `None`.
+    /// Accepts a connection from the queue, without waiting. Returns `None` if none is there.
+    pub(crate) fn accept_queued(&self) -> io::Result<Option<(Stream, Peer)>> {
+        if let Some(shared) = &self.shared {
+            shared.prepare_accept()?;
+        }
+        self.accept_ready()
+    }
+
     fn accept_ready(&self) -> io::Result<Option<(Stream, Peer)>> {
-        let accepted = match self.accept_one() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            accepted => Some(accepted?),
-        };
-        self.is_busy.store(accepted.is_some(), Ordering::Relaxed);
-        Ok(accepted.filter(|(stream, _)| self.prepare(stream).is_ok()))
+        match self.accept_one() {
+            Ok((stream, peer)) => Ok(self.prepare(&stream).is_ok().then_some((stream, peer))),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives a new connection the options that it has not inherited. If its mode cannot be changed, the
