@@ -51,15 +51,18 @@ impl Door {
 
     /// Notes that all places are taken, so that the next connection must wait.
     pub(super) fn note_full(&mut self, limit: usize) {
-        let now = Instant::now();
-
-        let before = self.full.replace(now);
-        if before.is_none_or(|before| now.duration_since(before) > Self::QUIET) {
+        if self.was_quiet(Instant::now()) {
             log::warn!(
                 target: SERVER,
                 "accept: waiting until one of max_connections={limit} has ended"
             );
         }
+    }
+
+    /// Notes the time at which all places are taken. Returns true if it was not so for a while.
+    fn was_quiet(&mut self, now: Instant) -> bool {
+        let before = self.full.replace(now);
+        before.is_none_or(|before| now.duration_since(before) > Self::QUIET)
     }
 
     /// Closes refused connections whose time is over. Returns how soon this must be called again, if
@@ -81,5 +84,49 @@ impl Door {
             }
             thread::sleep(OFTEN);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::net::Stream;
+
+    #[test]
+    fn a_full_server_is_news_only_after_a_quiet_time() {
+        let (mut door, now) = (Door::default(), Instant::now());
+        let more = Duration::from_millis(1);
+        assert!(door.was_quiet(now));
+        assert!(!door.was_quiet(now + Door::QUIET));
+        assert!(!door.was_quiet(now + Door::QUIET * 2));
+        assert!(door.was_quiet(now + Door::QUIET * 3 + more));
+    }
+
+    /// Refuses a peer, and returns how long the close of the door then takes.
+    fn closes(reads_its_line: bool) -> Duration {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        let (mut door, started) = (Door::default(), Instant::now());
+        let connection = Arc::new(Connection::from(Stream::from(stream)));
+        door.farewells.begin(connection, b"no\r\n");
+
+        if reads_its_line {
+            peer.read_exact(&mut [0; 4]).unwrap();
+        }
+        door.close();
+        started.elapsed()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_close_waits_a_second_for_a_peer_that_has_not_read_its_line() {
+        assert!(closes(false) >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_close_waits_a_moment_for_a_peer_that_has_read_its_line() {
+        assert!(closes(true) >= Duration::from_millis(100));
     }
 }

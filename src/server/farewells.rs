@@ -51,3 +51,22 @@ impl Farewells {
         Some(Self::LONGEST / 10)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::net::Stream;
+
+    #[test]
+    fn nothing_is_unsent_once_the_peer_has_its_line() {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        let mut farewells = Farewells::default();
+        farewells.begin(Arc::new(Stream::from(stream).into()), b"no\r\n");
+
+        peer.read_exact(&mut [0; 4]).unwrap();
+        assert!(!farewells.has_unsent());
+    }
+}
