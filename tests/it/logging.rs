@@ -212,9 +212,24 @@ fn verbose_shows_each_callback_in_order() {
 #[test]
 fn very_verbose_shows_each_read_and_write_too() {
     let mut server = ServerProcess::starts(&["-vv"]);
-    let lines = conversation(&mut server, "one\r\n");
-    let has = |level| lines.iter().any(|line| parsed(line).level == level);
-    assert!(has("INFO") && has("DEBUG") && has("TRACE"), "{lines:#?}");
+    let mut peer = server.client();
+    peer.sends("one\r\n").expects("one\r\n");
+    peer.sends("three\r\n").expects("three\r\n");
+    peer.half_closes().expects_eof();
+
+    let lines = server.logs_up_to("conn_closed");
+    let lines = lines.iter().map(|line| parsed(line));
+    let traced = lines.filter(|line| line.level == "TRACE");
+    assert_eq!(
+        traced.map(|line| line.message).collect::<Vec<_>>(),
+        [
+            "read: bytes=5",
+            "written: bytes=5",
+            "read: bytes=7",
+            "written: bytes=7",
+            "read: bytes=0",
+        ]
+    );
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn o3_the_last_callbacks_output_is_sent() {
 fn o4_a_queue_past_its_bound_is_drained() {
     let calls = Calls::default();
     let limits = Limits {
-        max_queued: 100,
+        max_queued: 90,
         ..Limits::default()
     };
 
