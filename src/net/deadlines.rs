@@ -244,3 +244,77 @@ impl Deadline {
 pub(super) fn is_no_failure(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::num::NonZeroUsize;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::framing::Terminator;
+
+    const READ: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+    const MOST: u64 = 16 * 1024 * 1024;
+
+    /// Reads input from this reader until the end. There is always a byte in the socket, so the reader
+    /// is always asked. Returns the number of bytes, and the reason.
+    fn reads_all(input: impl Read, limits: &Limits, is_stopping: bool) -> (u64, CloseReason) {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        // The calls are the same for both kinds of sockets.
+        let socket = TcpStream::from(OwnedFd::from(stream));
+        let stop = StopEvent::new().unwrap();
+        if is_stopping {
+            stop.set();
+        }
+
+        let mut deadlines = Deadlines::new(&socket, limits, Some(&stop));
+        let mut scanner = Scanner::with_capacity(READ, u64::MAX, input);
+        scanner.set_terminator(&Terminator::CRLF);
+        let mut bytes = 0;
+        while bytes < 2 * MOST {
+            while scanner.next_event().is_some() {}
+            match deadlines.fill(&mut scanner, &Traffic::default()) {
+                Ok(read) => bytes += read as u64,
+                Err(reason) => return (bytes, reason),
+            }
+        }
+        panic!("it reads without end");
+    }
+
+    #[test]
+    fn after_the_stop_16_mib_are_read_and_no_more() {
+        let (bytes, reason) = reads_all(io::repeat(b'x'), &Limits::default(), true);
+        assert_eq!((bytes, reason.name()), (MOST, "drained"));
+    }
+
+    #[test]
+    fn after_the_deadline_of_a_message_16_mib_are_read_and_no_more() {
+        let limits = Limits {
+            message_timeout: Some(Duration::ZERO),
+            ..Limits::default()
+        };
+        let (bytes, reason) = reads_all(io::repeat(b'x'), &limits, false);
+        // The first read begins the message.
+        let most = READ.get() as u64 + MOST;
+        assert_eq!((bytes, reason.name()), (most, "message-deadline"));
+    }
+
+    /// Fails each time.
+    struct Fails(ErrorKind);
+
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn after_the_stop_a_reset_is_still_a_reset() {
+        let reason = |kind| reads_all(Fails(kind), &Limits::default(), true).1.name();
+        assert_eq!(reason(ErrorKind::ConnectionReset), "reset-by-peer");
+        assert_eq!(reason(ErrorKind::WouldBlock), "drained");
+    }
+}
