@@ -210,6 +210,49 @@ mod tests {
     }
 
     #[test]
+    fn short_lines_share_a_write_that_is_as_long_as_a_longest_line() {
+        let mut backlog = Backlog::default();
+        (0..65).for_each(|_| backlog.add(vec![b'x'; LONGEST_LINE / 64]));
+
+        assert!(
+            matches!(backlog.next(), Some(Work::Write(lines, 64)) if lines.len() == LONGEST_LINE)
+        );
+        assert!(matches!(backlog.next(), Some(Work::Write(_, 1))));
+    }
+
+    #[test]
+    fn without_a_loss_the_last_line_shares_a_write() {
+        let mut backlog = Backlog::default();
+        backlog.stage = Stage::Closed;
+        assert!(backlog.next().is_none());
+
+        backlog.add(b"one\n".to_vec());
+        backlog.add(b"last\n".to_vec());
+        assert!(matches!(backlog.next(), Some(Work::Write(_, 2))));
+    }
+
+    #[test]
+    fn all_lines_but_the_last_can_be_dropped() {
+        let mut backlog = Backlog::default();
+        (0..3).for_each(|number| backlog.add(vec![number]));
+        backlog.stage = Stage::Closed;
+        backlog.keep_last();
+
+        // One of them is still to be written, and one loss to be told.
+        assert_eq!((backlog.queued, backlog.written), (3, 2));
+        assert_eq!((backlog.owed, backlog.told), (1, 0));
+        assert!(matches!(
+            backlog.next(),
+            Some(Work::Attend(Duty::TellLost(2)))
+        ));
+
+        // The only line is no loss.
+        backlog.keep_last();
+        assert_eq!((backlog.owed, backlog.written), (1, 2));
+        assert!(matches!(backlog.next(), Some(Work::Write(last, 1)) if last == [2]));
+    }
+
+    #[test]
     fn a_longest_line_passes_and_a_longer_one_is_cut_between_characters() {
         for filler in ["x", "é", "€", "🦀"] {
             for shift in 0..filler.len() {
