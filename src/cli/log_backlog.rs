@@ -222,8 +222,10 @@ mod tests {
 
     #[test]
     fn without_a_loss_the_last_line_shares_a_write() {
-        let mut backlog = Backlog::default();
-        backlog.stage = Stage::Closed;
+        let mut backlog = Backlog {
+            stage: Stage::Closed,
+            ..Backlog::default()
+        };
         assert!(backlog.next().is_none());
 
         backlog.add(b"one\n".to_vec());

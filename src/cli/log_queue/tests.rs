@@ -1,6 +1,6 @@
 //! Tests of the log's queue, with a sink that can be made to stand still.
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use super::super::log_backlog::{CAPACITY, LONGEST_LINE};
 use super::*;
@@ -83,6 +83,7 @@ fn a_sink_that_stands_still_blocks_nobody_and_losses_are_told_once() {
 
     let stands_still = sink.0.lock().unwrap();
     overfill(&queue);
+    assert_eq!(PATIENCE.get(), Duration::from_secs(1), "it has waited");
     queue.flush();
     assert!(told.try_recv().is_err(), "it tells when it goes on");
 
@@ -154,11 +155,24 @@ fn the_last_line_does_not_wait_long_for_those_before_it() {
 }
 
 #[test]
+fn the_thread_of_a_dropped_queue_writes_what_waits_and_ends() {
+    let (queue, sink, told) = queue();
+
+    queue.put(b"line\n".to_vec());
+    drop(queue);
+
+    let ended = told.recv_timeout(Duration::from_secs(20));
+    assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
+    assert_eq!(sink.text(), "line\n");
+}
+
+#[test]
 fn from_the_order_to_stop_on_a_line_waits_for_room() {
     let (queue, sink, _) = queue();
     queue.stop_dropping();
 
     overfill(&queue);
+    assert!(!PATIENCE.get().is_zero(), "it has waited in spite of room");
     queue.flush();
 
     assert_eq!(sink.text(), "line\n".repeat(3 * CAPACITY));
@@ -173,6 +187,7 @@ fn nobody_waits_for_room_when_the_sink_stands_still() {
     let started = Instant::now();
     overfill(&queue);
     assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(!PATIENCE.get().is_zero(), "it has waited to the end");
     let started = Instant::now();
     overfill(&queue);
     assert!(started.elapsed() < STANDSTILL);
