@@ -114,6 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn only_connections_that_have_ended_are_counted_as_departed() {
+        let registry = Arc::new(Registry::new().unwrap());
+        let (first, second) = (enters(&registry, 1), enters(&registry, 2));
+        assert_eq!(registry.departed(), 0);
+        drop(first);
+        assert_eq!(registry.departed(), 1);
+        drop(second);
+        assert_eq!(registry.departed(), 2);
+    }
+
+    #[test]
     fn a_refusal_does_not_wait_for_an_end_that_is_over() {
         let registry = Arc::new(Registry::new().unwrap());
         let _full = enters(&registry, 0).unwrap();
