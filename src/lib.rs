@@ -47,6 +47,7 @@
 //! | producer | a source of output that gives one chunk at a time |
 //! | queue | the output that was pushed and is not yet sent |
 //! | place | one of the connections that a server can hold at once |
+//! | spare thread | a thread that has ended its conversation and waits for the next connection |
 //! | refusal | the reason to close a connection before its conversation begins |
 //! | report | the counts of a server |
 //! | timeout, deadline | a length of time, and the point in time at which it is over |

@@ -178,7 +178,8 @@ where
         };
 
         match self.workers.carry_out(task) {
-            Ok(()) => {
+            Ok(false) => Ok(()),
+            Ok(true) => {
                 self.no_threads = None;
                 self.thread_backoff.succeed(Instant::now);
                 Ok(())

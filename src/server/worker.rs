@@ -48,10 +48,10 @@ where
         self.shared.spare_threads.has_any()
     }
 
-    /// Gives a task to a spare thread, or else starts one.
-    pub(super) fn carry_out(&self, task: Task<F>) -> io::Result<()> {
+    /// Gives a task to a spare thread, or else starts one. Returns true if it has started one.
+    pub(super) fn carry_out(&self, task: Task<F>) -> io::Result<bool> {
         let Err(task) = self.shared.spare_threads.hand_over(task) else {
-            return Ok(());
+            return Ok(false);
         };
 
         let shared = Arc::clone(&self.shared);
@@ -59,7 +59,7 @@ where
             .name("connection".to_owned())
             .stack_size(self.stack_size)
             .spawn(move || shared.work(task))
-            .map(drop)
+            .map(|_| true)
     }
 
     /// Ends the spare threads. The others end with their tasks.

@@ -89,11 +89,12 @@ impl<'a> Turns<'a> {
 impl Yielding {
     /// Adds messages, and decides anew if it is time.
     fn look(&self, messages: u64) {
-        let all = self.messages.fetch_add(messages, Ordering::Relaxed) + messages;
+        self.messages.fetch_add(messages, Ordering::Relaxed);
 
         if let Ok(mut governor) = self.governor.try_lock() {
-            let is_on = governor.look(Instant::now(), all);
-            self.is_on.store(is_on, Ordering::Relaxed);
+            // Read under the lock, so that neither goes backwards.
+            let (now, all) = (Instant::now(), self.messages.load(Ordering::Relaxed));
+            self.is_on.store(governor.look(now, all), Ordering::Relaxed);
         }
     }
 }
@@ -295,6 +296,21 @@ mod tests {
         assert!(world.runs(SHORTEST_REST) < 0.01);
         world.runs(SECOND);
         assert!(world.runs(SECOND) > 0.8);
+    }
+
+    #[test]
+    fn many_threads_can_look_at_once() {
+        let yielding = Yielding::default();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut turns = Turns::new(&yielding);
+                    (1..=160_000).for_each(|reply| turns.after_reply(reply));
+                });
+            }
+        });
+        assert_eq!(yielding.messages.load(Ordering::Relaxed), 8 * 160_000);
+        assert!(!yielding.governor.is_poisoned());
     }
 
     #[test]
