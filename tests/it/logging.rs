@@ -240,11 +240,13 @@ fn quiet_shows_the_greeting_but_no_connections() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let server = unheard(&mut command);
         assert_serves(&server);
-        let (printed, logged) = server.killed();
+        let greeting = server.prints();
         assert!(
-            printed.starts_with("synchat: serving echo on ") && logged.is_empty(),
-            "{printed}{logged}"
+            greeting.starts_with("synchat: serving echo on "),
+            "{greeting}"
         );
+        let (printed, logged) = server.killed();
+        assert!(printed.is_empty() && logged.is_empty(), "{printed}{logged}");
     }
 }
 

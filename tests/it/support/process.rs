@@ -321,6 +321,11 @@ impl ServerProcess {
         open.expect("the server runs").count()
     }
 
+    /// Returns the next line that it prints, which is the greeting of a server that starts unheard.
+    pub(crate) fn prints(&self) -> String {
+        self.process.prints()
+    }
+
     /// Kills the server, and returns the rest of its output and log.
     pub(crate) fn killed(mut self) -> (String, String) {
         self.process.child.kill().expect("it can be killed");
