@@ -368,33 +368,16 @@ fn a_message_has_its_own_time_whatever_became_of_the_one_before_it() {
     }
 }
 
-/// How often the threads of connections have slept so far.
-fn sleeps_of_connections(server: &ServerProcess) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
-    let status = threads.map(|thread| {
-        let path = thread.expect("it can be listed").path();
-        fs::read_to_string(path.join("status")).unwrap_or_default()
-    });
-    status
-        // They have their peers' names.
-        .filter(|status| status.starts_with("Name:\t127.0.0.1:"))
-        .filter_map(|status| {
-            let mut lines = status.lines();
-            let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            line?.trim().parse::<u64>().ok()
-        })
-        .sum()
-}
-
 #[test]
 fn a_peer_that_never_reads_wakes_nobody_before_its_deadline() {
     const PEERS: usize = 10;
     let options = ["--write-timeout=3s", "--message-timeout=1m"];
     let server = ServerProcess::starts(&options);
     let stuck = all_stuff(std::iter::repeat_n(address(&server), PEERS));
-    let before = sleeps_of_connections(&server);
+    let before = server.sleeps_of_connections();
+    assert!(before > 0, "no thread of a connection was found");
     thread::sleep(milliseconds(1000));
-    let sleeps = sleeps_of_connections(&server) - before;
+    let sleeps = server.sleeps_of_connections() - before;
     assert!(
         sleeps <= 2 * PEERS as u64,
         "{sleeps} in a second, of {PEERS}"

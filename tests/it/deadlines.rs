@@ -3,11 +3,9 @@
 //!
 //! The server keeps a timeout within 100 ms. These tests allow more, for a busy machine.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -489,22 +487,6 @@ fn a_storm_of_signals_does_not_move_a_deadline() {
     check_serves(&server);
 }
 
-/// Returns how often the threads of a server's connections have slept so far.
-fn sleeps_of_connections(server: &ServerProcess) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.id())).expect("the server runs");
-    let status = |path: &Path| fs::read_to_string(path.join("status")).unwrap_or_default();
-    threads
-        .map(|thread| status(&thread.expect("it can be listed").path()))
-        .filter(|status| status.starts_with("Name:\tconnection\n"))
-        .filter_map(|status| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            line?.trim().parse::<u64>().ok()
-        })
-        .sum()
-}
-
 #[test]
 fn a_slow_peer_wakes_its_thread_once_a_line() {
     let server = ServerProcess::starts(&[]);
@@ -517,9 +499,9 @@ fn a_slow_peer_wakes_its_thread_once_a_line() {
     };
 
     says_seldom(2);
-    let before = sleeps_of_connections(&server);
+    let before = server.sleeps_of_connections();
     says_seldom(20);
-    let sleeps = sleeps_of_connections(&server) - before;
+    let sleeps = server.sleeps_of_connections() - before;
 
     // It is counted just before or just after it falls asleep.
     assert!((19..=25).contains(&sleeps), "{sleeps} for 20 lines");

@@ -35,9 +35,11 @@ fn greets(peer: &mut Peer) {
     peer.sends("hello\r\n").expects("hello\r\n");
 }
 
-/// Closes, and waits for the end of the server's stream, which comes when the place is free again.
-fn leaves(mut peer: Peer) {
+/// Closes, and waits until the server has closed the connection, too. Its place is free then.
+fn leaves(server: &ServerProcess, mut peer: Peer) {
+    let before = server.descriptors();
     peer.half_closes().expects_eof();
+    eventually("its socket is closed", || server.descriptors() < before);
 }
 
 /// Fills the server up to its limit, and checks that the next one is refused.
@@ -52,7 +54,7 @@ fn one_connection_over_the_limit_is_refused() {
     let server = ServerProcess::starts(&["--max-connections", "3"]);
     let mut peers = fills(&server, 3);
     for _ in 0..3 {
-        leaves(peers.remove(0));
+        leaves(&server, peers.remove(0));
         peers.push(served(&server));
         server.client().expects(full(3)).expects_eof();
         peers.iter_mut().for_each(greets);
@@ -67,7 +69,7 @@ fn a_refused_sender_gets_the_line_and_no_reset() {
     let _ = refused.tries_to_send(vec![b'x'; 1 << 20]);
     refused.expects(full(1)).expects_eof();
     peers.iter_mut().for_each(greets);
-    leaves(peers.remove(0));
+    leaves(&server, peers.remove(0));
     served(&server);
 }
 
@@ -162,10 +164,10 @@ fn with_overload_wait_one_more_waits() {
     assert!(!log.iter().any(|line| line.contains("waiting")), "{log:#?}");
     assert_eq!(number(log.last().unwrap(), "accepted"), 2);
 
-    leaves(peers.remove(0));
+    leaves(&server, peers.remove(0));
     waiting.expects("hello\r\n");
     peers.iter_mut().for_each(greets);
-    leaves(waiting);
+    leaves(&server, waiting);
     served(&server);
 
     let counts = server.counts();
@@ -183,7 +185,7 @@ fn each_address_has_its_own_limit() {
         for _ in 0..3 {
             server.client().expects(refusal).expects_eof();
         }
-        leaves(peers.remove(0));
+        leaves(&server, peers.remove(0));
         peers.push(served(&server));
         peers.iter_mut().for_each(greets);
         assert_eq!(number(&server.counts(), "refused-address-full"), 3);
@@ -268,7 +270,7 @@ fn without_a_byte_string_a_refused_peer_gets_no_error_line() {
         let mut first = server.client();
         first.sends("1234").expects("1234");
         server.client().expects_eof();
-        leaves(first);
+        leaves(&server, first);
         server.client().sends("1234").expects("1234");
     }
 
@@ -321,7 +323,7 @@ fn a_default_too_high_for_the_system_is_lowered() {
         server.client().expects(full(possible)).expects_eof();
     }
     peers.iter_mut().for_each(greets);
-    leaves(peers.remove(0));
+    leaves(&server, peers.remove(0));
     served(&server);
 
     let (_, log) = server.killed();
@@ -418,7 +420,7 @@ fn memory_stays_within_the_formula() {
     let collected = server.resident_kib();
     for mut peer in nearly {
         peer.sends("\r\n").expects("x".repeat(65_530) + "\r\n");
-        leaves(peer);
+        leaves(&server, peer);
     }
 
     let stuffed: Vec<_> = (0..CONNECTIONS).map(|_| stuffs(server.address())).collect();
@@ -472,7 +474,9 @@ fn check_that_four_have_room(serving: &Serving) {
     peers.iter_mut().for_each(greets);
     serving.client().expects(full(4)).expects_eof();
     peers.iter_mut().for_each(greets);
-    peers.into_iter().for_each(leaves);
+    for mut peer in peers {
+        peer.half_closes().expects_eof();
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Threads that wait for the next connection: how many, for how long, and what they remember.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,17 +9,6 @@ use synchat::{Address, Chat, Handler, HandlerResult, ServerOptions, Terminator};
 
 use crate::support::peer::Peer;
 use crate::support::process::{ServerProcess, eventually};
-
-/// Returns the number of a server's threads that serve connections, or are spare.
-fn workers(id: u32) -> usize {
-    let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the server runs");
-    let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm"));
-    threads
-        .filter_map(Result::ok)
-        .filter_map(|thread| name(thread).ok())
-        .filter(|name| name == "connection\n")
-        .count()
-}
 
 fn greets(peer: &mut Peer) {
     peer.sends("hello\r\n").expects("hello\r\n");
@@ -64,12 +52,14 @@ fn no_more_threads_wait_than_was_asked_for_and_none_for_long() {
     let server = ServerProcess::starts(&["--spare-threads=3"]);
     let mut clients: Vec<_> = (0..10).map(|_| server.client()).collect();
     clients.iter_mut().for_each(greets);
-    assert_eq!(workers(server.id()), 10);
+    assert_eq!(server.connection_threads().len(), 10);
 
     let left = Instant::now();
     drop(clients);
-    eventually("three threads are left", || workers(server.id()) == 3);
-    eventually("none is left", || workers(server.id()) == 0);
+    eventually("three threads are left", || {
+        server.connection_threads().len() == 3
+    });
+    eventually("none is left", || server.connection_threads().is_empty());
     assert!(left.elapsed() >= Duration::from_secs(4));
     greets(&mut server.client());
 }
@@ -86,7 +76,7 @@ fn spare_threads_need_no_place_beside_the_most_connections() {
         .collect();
     let mut most = 0;
     while !clients.iter().all(thread::JoinHandle::is_finished) {
-        most = most.max(workers(server.id()));
+        most = most.max(server.connection_threads().len());
     }
 
     clients
@@ -101,10 +91,7 @@ fn a_stopped_server_does_not_wait_for_its_spare_threads() {
     let mut clients: Vec<_> = (0..10).map(|_| server.client()).collect();
     clients.iter_mut().for_each(greets);
     drop(clients);
-    eventually("all are spare", || {
-        let state = fs::read_to_string(format!("/proc/{}/status", server.id()));
-        state.is_ok() && workers(server.id()) == 10
-    });
+    assert_eq!(server.connection_threads().len(), 10);
 
     let stopped = Instant::now();
     server.signal("TERM");

@@ -321,6 +321,29 @@ impl ServerProcess {
         open.expect("the server runs").count()
     }
 
+    /// Returns the status of each thread that serves a connection, or is spare.
+    pub(crate) fn connection_threads(&self) -> Vec<String> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        let status = threads.filter_map(|thread| {
+            let path = thread.expect("it can be listed").path();
+            // It can have ended since it was listed.
+            fs::read_to_string(path.join("status")).ok()
+        });
+        status
+            .filter(|status| status.starts_with("Name:\tconnection\n"))
+            .collect()
+    }
+
+    /// Returns how often these threads have slept so far.
+    pub(crate) fn sleeps_of_connections(&self) -> u64 {
+        let sleeps = |status: &String| {
+            let mut lines = status.lines();
+            let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line?.trim().parse::<u64>().ok()
+        };
+        self.connection_threads().iter().filter_map(sleeps).sum()
+    }
+
     /// Returns the next line that it prints, which is the greeting of a server that starts unheard.
     pub(crate) fn prints(&self) -> String {
         self.process.prints()
