@@ -169,9 +169,14 @@ impl Listener {
             shared.prepare_accept()?;
         }
 
-        match sys::wait_readable([self.as_fd(), stop.as_fd()], timeout)? && !stop.is_set() {
-            true => self.accept_ready(),
-            false => Ok(None),
+        let waited = sys::wait_readable([self.as_fd(), stop.as_fd()], timeout);
+        if matches!(waited, Ok(false)) || stop.is_set() {
+            return Ok(None);
+        }
+        // If the kernel cannot wait, a connection may still be there.
+        match self.accept_ready()? {
+            None => waited.map(|_| None),
+            accepted => Ok(accepted),
         }
     }
 

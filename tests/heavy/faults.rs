@@ -1,13 +1,14 @@
 //! System calls that fail, limits that are lowered, connections that are killed and links that go
 //! down, under a running server. At most one connection ends, and the next client is served.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::process::{Running, ServerProcess, eventually};
+use crate::support::process::{Directory, Running, ServerProcess, eventually};
 use crate::system::{
-    Injection, Namespace, Stopped, Threads, Vitals, assert_serves, bash_client, runs, tool,
+    Injection, Namespace, Stopped, Threads, Vitals, assert_serves, bash_client, binary, runs, tool,
 };
 
 const TOO_BUSY: &str = "error: too busy, try again later\r\n";
@@ -162,7 +163,9 @@ fn a_failed_shutdown_call_still_closes() {
 
 #[test]
 fn a_connection_that_cannot_block_is_dropped() {
-    let server = ServerProcess::starts(&[]);
+    // A TCP connection inherits its options, and its mode is not touched.
+    let directory = Directory::new();
+    let server = ServerProcess::starts_from(tool(&binary()).arg(directory.socket("echo")));
     let injection = Injection::into(&server, Threads::All, "ioctl:error=ENOMEM:when=1");
     let mut peer = server.client();
     assert!(!matches!(peer.read(&mut [0]), Ok(1..)));
@@ -235,7 +238,10 @@ fn a_lowered_descriptor_limit_is_survived() {
     let mut served = server.client();
     served.sends("one\r\n").expects("one\r\n");
     let before = Vitals::of(&server);
-    limit_descriptors(&server, before.descriptors);
+    let is_free =
+        |number: &usize| !PathBuf::from(format!("/proc/{}/fd/{number}", server.id())).exists();
+    let lowest = (0..).find(is_free).expect("a number is free");
+    limit_descriptors(&server, lowest);
     let mut waiting = server.client();
     waiting.sends("patient\r\n");
     server.logs("accept: failing");

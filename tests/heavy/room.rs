@@ -9,10 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use synchat::Address;
+use synchat::{Address, ServerOptions};
 
 use crate::support::process::{Directory, Running, ServerProcess, complaint, eventually};
 use crate::system::{Group, Stopped, binary, runs, tool};
+
+/// A server without connections has fewer threads, with those that are spare.
+const FEW: u64 = 5 + ServerOptions::DEFAULT_SPARE_THREADS as u64;
 
 /// What a server has said of its limits at its start.
 struct Said {
@@ -394,7 +397,7 @@ fn assert_stands_full(limit: &str, arenas: &str) {
         let stuffed = stuffs(said.server.address(), said.connections, &line);
         assert!(said.server.threads() > said.connections as u64);
         drop(stuffed);
-        eventually("all have left", || said.server.threads() < 5);
+        eventually("all have left", || said.server.threads() < FEW);
     }
     let stopped = Stopped::orderly(said.server);
     assert_eq!(stopped.count("refused-no-thread"), 0, "{}", stopped.log);
@@ -575,7 +578,7 @@ fn assert_memory_suffices(connections: usize, options: &[&str], bytes: &[u8]) {
     eventually("all are served", || server.threads() > connections as u64);
     let idle = settled_kib(&server);
     drop(silent);
-    eventually("all have left", || server.threads() < 5);
+    eventually("all have left", || server.threads() < FEW);
     let stuffed = stuffs(server.address(), connections, bytes);
     let stuck = settled_kib(&server);
     drop(stuffed);
