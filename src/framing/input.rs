@@ -118,5 +118,54 @@ impl<R: Read> Input<R> {
         let size = self.most.min(GROWTH * self.reader.capacity());
         let reader = self.reader.get_mut().0.take();
         self.reader = BufReader::with_capacity(size, Movable(reader));
+        // The next read tells, even if it fails at first.
+        self.is_too_small = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// Gives these numbers of bytes, and between them finds none yet.
+    struct Hesitant(Vec<usize>);
+
+    impl Read for Hesitant {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.pop().unwrap_or(0);
+            match length.min(buffer.len()) {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                length => Ok(length),
+            }
+        }
+    }
+
+    fn capacity_after(mut reads: Vec<usize>, most: usize) -> usize {
+        reads.reverse();
+        let turns = reads.len();
+        let mut input = Input::new(most, Hesitant(reads));
+        for _ in 0..turns {
+            let _ = input.fill();
+            input.discard();
+        }
+        input.reader.capacity()
+    }
+
+    #[test]
+    fn the_buffer_grows_only_when_a_read_fills_it() {
+        let most = READ_SIZE.get();
+        assert_eq!(capacity_after(vec![FIRST - 1; 9], most), FIRST);
+        assert_eq!(capacity_after(vec![FIRST, 1, 1], most), GROWTH * FIRST);
+        assert_eq!(capacity_after(vec![usize::MAX; 9], most), most);
+        assert_eq!(capacity_after(vec![usize::MAX; 9], 5000), 5000);
+        assert_eq!(capacity_after(vec![usize::MAX; 9], 1), 1);
+    }
+
+    #[test]
+    fn reads_that_fail_do_not_make_it_grow() {
+        let reads = vec![FIRST, 0, 0, 0, 1, 0];
+        assert_eq!(capacity_after(reads, READ_SIZE.get()), GROWTH * FIRST);
     }
 }

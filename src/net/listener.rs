@@ -4,9 +4,6 @@
 //! to end a blocked `accept` do harm. A shutdown of the socket ends it for every process that shares
 //! it, and a connection to ourselves may not get through a full backlog. A time limit alone does not
 //! end it either: `std` begins again after each signal.
-//!
-//! A Linux kernel gives a new connection the options of the listening socket, so they are set there,
-//! once.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -66,13 +63,7 @@ impl Listener {
             }
             Address::Inherited => return Self::inherit(backlog, limits),
         };
-        let listener = Self::new(socket, path, backlog, limits)?;
-
-        // Nobody else has this socket, so its options are ours.
-        if let Ok(socket) = listener.as_fd().try_clone_to_owned() {
-            set_socket_options(&socket.into(), limits);
-        }
-        Ok(listener)
+        Self::new(socket, path, backlog, limits)
     }
 
     /// Takes over the listening socket on our standard input, and leaves an empty one.
@@ -196,23 +187,23 @@ impl Listener {
         }
     }
 
-    /// Gives a new connection the options that it has not inherited. If its mode cannot be changed, the
-    /// connection is dead already.
+    /// Gives a new connection its options. If its mode cannot be changed, the connection is dead already.
+    ///
+    /// On Linux a new connection inherits those of the listening socket. But others can have that, and
+    /// a connection can come before they are set. So each connection gets its own.
     fn prepare(&self, stream: &Stream) -> io::Result<()> {
-        if self.passes_on_options() {
-            return Ok(());
+        if !self.passes_on_urgent_data() {
+            let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
         }
-
-        let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
         set_socket_options(stream.socket(), &self.limits);
+        // On some systems the new socket inherits the mode of the listener.
         stream.socket().set_nonblocking(false)
     }
 
-    /// Returns true if a new connection has the options of this socket, and these are ours.
-    fn passes_on_options(&self) -> bool {
-        const HAS_SUCH_A_KERNEL: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-        HAS_SUCH_A_KERNEL && matches!(self.socket, Socket::Tcp(_)) && self.shared.is_none()
+    /// Returns true if the sockets that it accepts receive urgent data as it does.
+    fn passes_on_urgent_data(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
+            && cfg!(any(target_os = "linux", target_os = "android"))
     }
 
     fn accept_one(&self) -> io::Result<(Stream, Peer)> {

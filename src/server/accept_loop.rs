@@ -73,13 +73,20 @@ where
     /// Accepts connections until the server must stop. An error means that the listening socket fails
     /// for good.
     pub(super) fn serve_until_stopped(&mut self) -> Result<(), Error> {
+        let served = self.serve();
+
+        if served.is_ok() {
+            let _ = guarded(|| self.accept_queued());
+        }
+        self.workers.close();
+        served
+    }
+
+    fn serve(&mut self) -> Result<(), Error> {
         while let Some(departed) = self.listening.registry.begin_turn() {
             // If the program's logger panics, that costs one connection, not the server.
             guarded(|| self.accept_one(departed)).unwrap_or(Ok(()))?;
         }
-
-        let _ = guarded(|| self.accept_queued());
-        self.workers.close();
         Ok(())
     }
 
@@ -199,5 +206,28 @@ where
                 Err(Refusal::NoThread)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::framing::Terminator;
+    use crate::handlers::Echo;
+
+    #[test]
+    fn a_server_whose_socket_fails_ends_its_spare_threads() {
+        let listening =
+            Listening::bind(Default::default(), &"127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = listening.listener.as_fd().try_clone_to_owned().unwrap();
+        let make_echo = |_: &Peer| Echo::new(Terminator::CRLF);
+        let mut accept_loop = AcceptLoop::new(&listening, Door::default(), make_echo);
+
+        TcpStream::from(socket).shutdown(Shutdown::Both).unwrap();
+        assert!(accept_loop.serve_until_stopped().is_err());
+        assert!(accept_loop.workers.are_closed());
     }
 }

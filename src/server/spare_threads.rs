@@ -4,8 +4,9 @@
 //! the page faults of a new stack. So a thread without work stays for a few seconds.
 //!
 //! A thread becomes spare before its connection gives its place back, and a thread is started only when
-//! none is spare. So there are never more threads than places, and spare threads need no room of their
-//! own.
+//! none is spare. So those that serve and those that wait are together never more than the places, and
+//! spare threads need no room of their own. A thread that is about to end comes on top, with spare
+//! threads and without.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -55,6 +56,11 @@ impl<T> SpareThreads<T> {
     pub(super) fn has_any(&self) -> bool {
         let waiting = lock(&self.waiting);
         waiting.as_ref().is_some_and(|waiting| !waiting.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.waiting).is_none()
     }
 
     /// Makes the thread of this seat spare. Returns false if enough threads wait, or none may. Otherwise

@@ -62,6 +62,11 @@ where
             .map(|_| true)
     }
 
+    #[cfg(test)]
+    pub(super) fn are_closed(&self) -> bool {
+        self.shared.spare_threads.is_closed()
+    }
+
     /// Ends the spare threads. The others end with their tasks.
     pub(super) fn close(&self) {
         self.shared.spare_threads.close();

@@ -14,8 +14,8 @@
 //! answer stays the same, the rarer the trials are.
 
 use std::mem;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,11 +91,14 @@ impl Yielding {
     fn look(&self, messages: u64) {
         self.messages.fetch_add(messages, Ordering::Relaxed);
 
-        if let Ok(mut governor) = self.governor.try_lock() {
-            // Read under the lock, so that neither goes backwards.
-            let (now, all) = (Instant::now(), self.messages.load(Ordering::Relaxed));
-            self.is_on.store(governor.look(now, all), Ordering::Relaxed);
-        }
+        let mut governor = match self.governor.try_lock() {
+            Ok(governor) => governor,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        // Both are read under the lock, so that neither goes backwards.
+        let (now, all) = (Instant::now(), self.messages.load(Ordering::Relaxed));
+        self.is_on.store(governor.look(now, all), Ordering::Relaxed);
     }
 }
 

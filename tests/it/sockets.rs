@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use synchat::{Address, Server};
+use synchat::{Address, Echo, Limits, Server, ServerOptions, Terminator};
 
 use crate::server::Serving;
 use crate::support::peer::{PATIENCE, Peer};
@@ -434,4 +434,42 @@ fn sockets_that_are_passed_to_another_process_or_are_none_are_no_reason() {
     let mut command = after(OF_THIS_PROCESS, &["fd:0"]);
     command.stdin(OwnedFd::from(listener));
     assert_echoes(&ServerProcess::starts_from(&mut command));
+}
+
+#[test]
+fn a_server_keeps_its_timeouts_whatever_others_do_with_its_socket() {
+    let limits = Limits {
+        idle_timeout: Some(Duration::from_millis(200)),
+        ..Limits::default()
+    };
+    let options = ServerOptions::new().limits(limits);
+    let server = options.bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let shared = server.as_fd().try_clone_to_owned().unwrap();
+
+    // Another server has the socket, too, and somebody sets options that a connection inherits.
+    let other = Server::from_listener(shared.try_clone().unwrap()).unwrap();
+    let none = other.handle_request(|_| Echo::new(Terminator::CRLF), Some(Duration::ZERO));
+    assert!(none.unwrap().is_none());
+    let shared = TcpStream::from(shared);
+    for limit in [None, Some(Duration::from_secs(3))] {
+        shared.set_read_timeout(limit).unwrap();
+        shared.set_write_timeout(limit).unwrap();
+
+        // This one comes before the server accepts anything.
+        let mut early = Peer::connects(server.local_addr());
+        let took = thread::scope(|scope| {
+            scope.spawn(|| server.handle_request(|_| Echo::new(Terminator::CRLF), Some(PATIENCE)));
+            early.sends("hello\r\n").expects("hello\r\n");
+            let since = Instant::now();
+            early.expects("error: too slow, idle limit=200ms\r\n");
+            early.expects_eof();
+            let took = since.elapsed();
+            drop(early);
+            took
+        });
+        assert!(took < Duration::from_millis(500), "{limit:?}: {took:?}");
+    }
+    // And it has left the socket as it was.
+    assert_eq!(shared.read_timeout().unwrap(), Some(Duration::from_secs(3)));
+    assert!(!shared.nodelay().unwrap());
 }
