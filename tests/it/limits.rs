@@ -164,7 +164,7 @@ fn with_overload_wait_one_more_waits() {
     assert!(!log.iter().any(|line| line.contains("waiting")), "{log:#?}");
     assert_eq!(number(log.last().unwrap(), "accepted"), 2);
 
-    leaves(&server, peers.remove(0));
+    peers.remove(0).half_closes().expects_eof();
     waiting.expects("hello\r\n");
     peers.iter_mut().for_each(greets);
     leaves(&server, waiting);
