@@ -205,7 +205,7 @@ pub(crate) const OPTIONS: &[Opt<Settings>] = &[
         default: "64",
         about: "the most threads that wait for a next connection",
         details: "A thread that has ended its conversation waits for 5 s, because to start a thread is most of the cost of a connection. With 0, \
-                  each connection has a new thread. They are counted in --max-connections.",
+                  each connection has a new thread. Waiting threads need no room beside --max-connections.",
         set: |settings, text| {
             count(text, 0..=1 << 20).map(|count| settings.spare_threads = count as usize)
         },

@@ -132,8 +132,8 @@ impl ServerOptions {
 
     /// Sets how many threads can be spare. A thread that has ended its conversation waits some seconds
     /// for the next one, because to start a thread is most of the cost of a connection. It needs no room
-    /// beside [`max_connections`](Self::max_connections), which counts it in. Default: 64. With 0, each
-    /// connection has a new thread.
+    /// beside [`max_connections`](Self::max_connections). Default: 64. With 0, each connection has a new
+    /// thread.
     ///
     /// Your handler starts anew for each connection. Only a `thread_local!` of your own keeps its value
     /// from one conversation of a thread to the next.
