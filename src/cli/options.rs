@@ -305,18 +305,6 @@ impl Command for Settings {
     }
 }
 
-impl Settings {
-    fn check_socket_mode(&self) -> Result<(), String> {
-        match (self.socket_mode, self.address.as_path()) {
-            (Some(mode), None) => Err(format!(
-                "--socket-mode {mode:04o}: {} has no mode, only unix:PATH has",
-                self.address
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::command::{DEFAULT_ADDRESS, assert_page_has_a_row_for_each_option};

@@ -58,6 +58,19 @@ impl Logging {
     }
 }
 
+impl Settings {
+    /// Checks that only a path gets a mode.
+    pub(super) fn check_socket_mode(&self) -> Result<(), String> {
+        match (self.socket_mode, self.address.as_path()) {
+            (Some(mode), None) => Err(format!(
+                "--socket-mode {mode:04o}: {} has no mode, only unix:PATH has",
+                self.address
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

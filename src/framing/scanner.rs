@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 
 use super::input::{Input, READ_SIZE};
 use super::matcher::{Data, Matcher};
+use super::message::Message;
 use super::terminator::Terminator;
 
 /// The next thing that a scanner finds in its stream.
@@ -91,17 +92,6 @@ enum Awaited {
     Count(u64),
     /// No message ends.
     Nothing,
-}
-
-/// The message that is arriving.
-#[derive(Debug, Default)]
-struct Message {
-    /// Differs from that of every other message of this scanner.
-    number: u64,
-    /// Its bytes so far, without its terminator.
-    length: u64,
-    /// It was reported as too long. Its other bytes are dropped.
-    is_too_long: bool,
 }
 
 impl<R: Read> Scanner<R> {
@@ -312,16 +302,6 @@ impl<R: Read> Scanner<R> {
     /// Returns how many empty messages by count there were in a row, with no byte between them.
     pub(crate) fn empty_in_a_row(&self) -> u32 {
         self.empty_in_a_row
-    }
-}
-
-impl Message {
-    /// Leaves this message, whole or not, and goes on to the next one.
-    #[inline]
-    fn abandon(&mut self) {
-        self.number += 1;
-        self.length = 0;
-        self.is_too_long = false;
     }
 }
 
