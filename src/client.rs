@@ -3,7 +3,7 @@
 
 use crate::conversation::{Conversation, Handler, Limits, Summary};
 use crate::error::Error;
-use crate::net::{Address, Deadlines, Stream, TimedWriter, set_socket_options};
+use crate::net::{Address, Deadlines, Stream, TimedWriter};
 
 /// Connects, talks until the conversation ends, and gives the handler back.
 ///
@@ -59,7 +59,6 @@ pub fn connect<H: Handler>(
             source,
         })?;
     let socket = stream.socket();
-    set_socket_options(socket, limits);
     let deadlines = Deadlines::new(socket, limits, None);
     let writer = TimedWriter::new(socket, limits);
     let mut conversation = Conversation::new(socket, writer, deadlines, limits);

@@ -1,7 +1,7 @@
 //! The read buffer: a `BufReader`, and in front of it the bytes that must be read again.
 //!
 //! Most peers send short lines, and many are silent for most of the time. So the buffer is small at
-//! first, and grows when a read has filled it. An idle connection has 3 KiB less for it.
+//! first, and grows when a read has filled it. That saves 3 KiB for an idle connection.
 //!
 //! When the terminator changes in mid-stream, the scanner gives back the bytes that it held as a
 //! possible beginning of the old one. A `BufReader` cannot take bytes back, so they wait here. They
@@ -10,7 +10,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 
-/// The default size of one read: asynchat's 64 KiB, less 256 bytes.
+/// The default of the largest size of a read: asynchat's 64 KiB, less 256 bytes.
 ///
 /// With a power of two, the buffer that is allocated next begins 16 bytes further within its page
 /// than this one. Copies between the two then run at 3 GB/s instead of 60: x86's `rep movsb` slows

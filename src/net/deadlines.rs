@@ -21,13 +21,14 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-#[cfg(doc)]
-use super::socket_options::set_socket_options;
-use super::socket_options::{GLANCE, glance};
 use super::stop_event::StopEvent;
 use super::sys;
 use crate::conversation::{CloseReason, FillScanner, Limits, Traffic};
 use crate::framing::Scanner;
+
+/// How long a read or a write can wait before it looks at the clock. It is half of the promised
+/// accuracy of 100 ms: a signal can make us lose one glance, and the last one can be too long.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A deadline is noticed later than this only if the process was paused, or busy with something else.
 pub(super) const OUR_FAULT: Duration = Duration::from_millis(200);
@@ -71,12 +72,15 @@ struct Deadline {
 }
 
 impl<'a> Deadlines<'a> {
-    /// The socket must have its [options](set_socket_options).
+    /// Sets the socket's receive timeout.
     pub(crate) fn new(
         socket: &'a TcpStream,
         limits: &'a Limits,
         stop: Option<&'a StopEvent>,
     ) -> Self {
+        // This can fail on a dead socket. Reading from that fails, too.
+        let _ = socket.set_read_timeout(Some(glance(limits.idle_timeout)));
+
         Self {
             socket,
             limits,
@@ -238,6 +242,13 @@ impl Deadline {
             left => Ok(left),
         }
     }
+}
+
+/// Returns a glance, or the limit if that is shorter. It is never 0, which the kernel takes for no
+/// timeout.
+pub(super) fn glance(limit: Option<Duration>) -> Duration {
+    let glance = limit.map_or(GLANCE, |limit| GLANCE.min(limit));
+    glance.max(Duration::from_millis(1))
 }
 
 /// Returns true if a call returned because its timeout expired, or because of a signal.

@@ -14,13 +14,11 @@ use std::time::Duration;
 use super::address::Address;
 use super::peer::Peer;
 use super::shared_socket::{SharedSocket, leave_standard_streams};
-use super::socket_options::set_socket_options;
 use super::stop_event::StopEvent;
 use super::stream::Stream;
 use super::sys;
 use super::unix_name;
 use super::unix_path::OwnedPath;
-use crate::conversation::Limits;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -31,8 +29,6 @@ pub(crate) struct Listener {
     socket: Socket,
     /// Somebody else has bound it, and can have kept it.
     shared: Option<SharedSocket>,
-    /// The limits of each conversation.
-    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -44,12 +40,7 @@ enum Socket {
 impl Listener {
     /// Binds a socket and listens. `backlog` connections can wait to be accepted. The mode is for the
     /// path of a Unix socket.
-    pub(crate) fn bind(
-        address: &Address,
-        backlog: u32,
-        mode: Option<u32>,
-        limits: &Limits,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(address: &Address, backlog: u32, mode: Option<u32>) -> io::Result<Self> {
         let (socket, path) = match address {
             Address::Tcp(_) | Address::Host { .. } => {
                 (Socket::Tcp(bind_to_first(&address.resolve()?)?), None)
@@ -61,16 +52,16 @@ impl Listener {
                 let (listener, path) = OwnedPath::bind(path, mode)?;
                 (Socket::Unix(listener), Some(path))
             }
-            Address::Inherited => return Self::inherit(backlog, limits),
+            Address::Inherited => return Self::inherit(backlog),
         };
-        Self::new(socket, path, backlog, limits)
+        Self::new(socket, path, backlog)
     }
 
     /// Takes over the listening socket on our standard input, and leaves an empty one.
-    fn inherit(backlog: u32, limits: &Limits) -> io::Result<Self> {
+    fn inherit(backlog: u32) -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
 
-        let listener = Self::take_over(stdin, backlog, limits).map_err(|error| {
+        let listener = Self::take_over(stdin, backlog).map_err(|error| {
             let problem = format!("standard input must be a bound or listening socket: {error}");
             io::Error::new(ErrorKind::Unsupported, problem)
         })?;
@@ -80,11 +71,7 @@ impl Listener {
     }
 
     /// Takes over a socket of either family that is bound already.
-    pub(crate) fn take_over(
-        descriptor: OwnedFd,
-        backlog: u32,
-        limits: &Limits,
-    ) -> io::Result<Self> {
+    pub(crate) fn take_over(descriptor: OwnedFd, backlog: u32) -> io::Result<Self> {
         if !sys::is_stream(descriptor.as_fd())? {
             let problem = "this one is of datagrams or packets, and not a stream socket";
             return Err(io::Error::new(ErrorKind::Unsupported, problem));
@@ -101,17 +88,12 @@ impl Listener {
             Err(error) => return Err(error),
         };
 
-        let mut listener = Self::new(socket, None, backlog, limits)?;
+        let mut listener = Self::new(socket, None, backlog)?;
         listener.shared = Some(SharedSocket::new(listener.as_fd())?);
         Ok(listener)
     }
 
-    fn new(
-        socket: Socket,
-        path: Option<OwnedPath>,
-        backlog: u32,
-        limits: &Limits,
-    ) -> io::Result<Self> {
+    fn new(socket: Socket, path: Option<OwnedPath>, backlog: u32) -> io::Result<Self> {
         sys::listen(socket.as_fd(), backlog)?;
         match &socket {
             Socket::Tcp(listener) => listener.set_nonblocking(true)?,
@@ -124,7 +106,6 @@ impl Listener {
             _path: path,
             socket,
             shared: None,
-            limits: limits.clone(),
         })
     }
 
@@ -187,15 +168,14 @@ impl Listener {
         }
     }
 
-    /// Gives a new connection its options. If its mode cannot be changed, the connection is dead already.
+    /// Gives a new connection its mode. If that cannot be changed, the connection is dead already.
     ///
-    /// On Linux a new connection inherits those of the listening socket. But others can have that, and
-    /// a connection can come before they are set. So each connection gets its own.
+    /// Its other options come from its conversation. On Linux it could inherit them from this socket. But
+    /// others can have that, and a connection can come before they are set.
     fn prepare(&self, stream: &Stream) -> io::Result<()> {
         if !self.passes_on_urgent_data() {
             let _ = sys::receive_urgent_data_inline(stream.socket().as_fd());
         }
-        set_socket_options(stream.socket(), &self.limits);
         // On some systems the new socket inherits the mode of the listener.
         stream.socket().set_nonblocking(false)
     }

@@ -7,8 +7,7 @@
 //! 2. `peer.rs` names the other end. `stream.rs` is a connected socket, `listener.rs` a listening one.
 //!    `shared_socket.rs` is about a listening socket that came from somebody else, `holders.rs` finds
 //!    out whether they have kept it.
-//! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one, `socket_options.rs` sets
-//!    the options for both.
+//! 3. `deadlines.rs` reads with deadlines, `timed_writer.rs` writes with one.
 //! 4. `stop_event.rs` is the order to stop, which every waiting thread sees.
 //! 5. `connecting.rs` connects within a time limit: `in_time.rs` waits for calls that can block for
 //!    longer. `unix_path.rs` owns the path of a Unix socket, with a turn from
@@ -28,7 +27,6 @@ mod directory_lock;
 mod holders;
 mod in_time;
 mod signals;
-mod socket_options;
 mod stop_event;
 mod umask;
 
@@ -46,7 +44,6 @@ pub(crate) use deadlines::Deadlines;
 pub(crate) use listener::Listener;
 pub use peer::Peer;
 pub use signals::{Signal, Signals};
-pub(crate) use socket_options::set_socket_options;
 pub(crate) use stop_event::StopEvent;
 pub(crate) use stream::Stream;
 pub use sys::wait_writable;

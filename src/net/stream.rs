@@ -161,6 +161,8 @@ impl Stream {
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
+        // Replies leave in batches already. Nagle's algorithm would wait for more, and delay them.
+        let _ = stream.set_nodelay(true);
         Self {
             socket: stream,
             is_aborted: AtomicBool::new(false),
@@ -170,6 +172,7 @@ impl From<TcpStream> for Stream {
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
+        // A Unix socket has no Nagle's algorithm.
         Self {
             socket: OwnedFd::from(stream).into(),
             is_aborted: AtomicBool::new(false),

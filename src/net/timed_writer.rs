@@ -9,8 +9,7 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::deadlines::{OUR_FAULT, is_no_failure};
-use super::socket_options::glance;
+use super::deadlines::{OUR_FAULT, glance, is_no_failure};
 use super::sys;
 use crate::conversation::Limits;
 
@@ -29,9 +28,10 @@ impl<'a> TimedWriter<'a> {
     /// The most bytes that are written after the deadline: more than the kernel's buffers hold.
     const MOST_LATE: usize = 16 * 1024 * 1024;
 
-    /// The socket must have its [options](super::set_socket_options).
+    /// Sets the socket's send timeout.
     pub(crate) fn new(socket: &'a TcpStream, limits: &Limits) -> Self {
         let limit = limits.write_timeout;
+        let _ = socket.set_write_timeout(limit.map(|limit| glance(Some(limit))));
         Self { socket, limit }
     }
 }

@@ -32,7 +32,7 @@ impl Listening {
     pub(super) fn bind(config: Config, address: &Address) -> Result<Self, Error> {
         let room = Room::within_capacity(&config)?;
 
-        Listener::bind(address, config.backlog, config.socket_mode, &config.limits)
+        Listener::bind(address, config.backlog, config.socket_mode)
             .and_then(|listener| Self::new(config, room, listener))
             .map_err(|source| Error::Bind {
                 address: address.clone(),
@@ -43,7 +43,7 @@ impl Listening {
     pub(super) fn take_over(config: Config, listener: OwnedFd) -> Result<Self, Error> {
         let room = Room::within_capacity(&config)?;
 
-        Listener::take_over(listener, config.backlog, &config.limits)
+        Listener::take_over(listener, config.backlog)
             .and_then(|listener| Self::new(config, room, listener))
             .map_err(|source| Error::Bind {
                 address: Address::Inherited,

@@ -69,8 +69,8 @@ fn converse<H: Handler>(
     admitted.announce_end();
     stream.end_output(reason.parting());
 
-    // Close. Each step can panic, and the other still happens. The producers that are left panic into
-    // the queue, which catches that.
+    // Close. Each step can panic, and the other still happens. If a producer that is left panics when it
+    // is dropped, its queue catches that.
     let closed = [
         guarded(|| {
             if let Some(handler) = &mut handler {
