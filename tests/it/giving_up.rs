@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use synchat::{
-    Chat, CloseReason, Echo, Handler, HandlerResult, Limits, Overload, Producer, ReadProducer,
-    Server, ServerOptions, Terminator,
+    Chat, CloseReason, Echo, Handler, HandlerResult, Limits, Overload, Producer, Server,
+    ServerOptions, Terminator,
 };
 
-use crate::server::{Serving, endings, refusals};
+use crate::server::{Endless, Serving, endings, refusals};
 use crate::support::peer::{PATIENCE, Peer};
 use crate::support::process::{
     ServerProcess, eventually, fails_alone, number, plan, synchat, tcp_states,
@@ -111,23 +111,6 @@ fn what_a_silent_peer_does_not_read_is_not_kept_by_the_kernel() {
 #[test]
 fn what_a_slow_peer_does_not_read_is_not_kept_by_the_kernel() {
     cuts_who_reads_nothing("half", "message-deadline");
-}
-
-/// Sends without end, and reads nothing that could be left unread.
-struct Endless;
-
-impl Handler for Endless {
-    fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
-        Ok(chat.push_with_producer(ReadProducer::new(io::repeat(b'x')))?)
-    }
-
-    fn collect_incoming_data(&mut self, _: &[u8], _: &mut Chat) -> HandlerResult {
-        Ok(())
-    }
-
-    fn found_terminator(&mut self, _: &mut Chat) -> HandlerResult {
-        Ok(())
-    }
 }
 
 /// A server that sends without end, and a peer that has begun to read that and stopped.

@@ -320,8 +320,9 @@ fn the_most_at_once_does_not_count_those_who_have_left() {
     assert_eq!(serving.stops().most_at_once, 1);
 }
 
-/// Sends without end.
-struct Endless;
+/// Sends without end, and reads nothing that could be left unread.
+pub(crate) struct Endless;
+
 impl Handler for Endless {
     fn handle_connect(&mut self, chat: &mut Chat) -> HandlerResult {
         Ok(chat.push_with_producer(ReadProducer::new(io::repeat(b'x')))?)
